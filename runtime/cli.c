@@ -343,6 +343,7 @@ void glm_cli_free(glm_cli *cli) {
     free((void *)cli->answers);
     free((void *)cli->compared);
     free((void *)cli->allow_origins);
+    free((void *)cli->served_names);
     free((void *)cli->engine.kv_disk_dirs);
     free(cli->model_path);
     *cli = (glm_cli){0};

@@ -96,7 +96,8 @@ typedef struct glm_cli {
     const char *host;
     int64_t port; /* -1: not given */
     const char *api_key;
-    const char *served_model_name;
+    int n_served_names; /* --served-model-name, repeatable */
+    const char **served_names;
     int n_allow_origins; /* --allow-origin, repeatable */
     const char **allow_origins;
     int64_t max_seqs; /* -1: not given */

@@ -28,29 +28,42 @@ typedef struct service {
     glm_signal_pipe signals;
     bool has_signals;
     int32_t max_seqs;
-    char model_name[SRV_MODEL_NAME_BYTES];
+    const char *const *names; /* [n_names] of the model */
+    int n_names;
+    char own_name[SRV_MODEL_NAME_BYTES];
+    const char *own[1];
 } service;
 
 /* Answers are JSON, and hold it as it is. */
-static rt_status set_name(service *s, const char *source, const char *name, size_t n) {
+static rt_status check_name(const char *source, const char *name, size_t n) {
+    const size_t most = SRV_MODEL_NAME_BYTES - 1;
     if (n == 0) return rt_fail(RT_EUSAGE, "%s: the name is empty", source);
-    if (n >= sizeof s->model_name)
-        return rt_fail(RT_EUSAGE, "%s: the name is longer than %zu bytes", source,
-                sizeof s->model_name - 1);
-    (void)snprintf(s->model_name, sizeof s->model_name, "%.*s", (int)n, name);
-    return glm_utf8_check(source, s->model_name);
+    if (n > most) return rt_fail(RT_EUSAGE, "%s: the name is longer than %zu bytes", source, most);
+    return glm_utf8_check(source, name);
 }
 
-/* What clients call the model: --served-model-name, or the last part of -m. */
-static rt_status name_model(service *s) {
-    const char *given = s->cli->served_model_name;
+static rt_status name_by_path(service *s) {
     const char *path = s->cli->model_name;
-    if (given) return set_name(s, "--served-model-name", given, strlen(given));
     size_t end = strlen(path);
     while (end > 0 && path[end - 1] == '/') end--;
     size_t begin = end;
     while (begin > 0 && path[begin - 1] != '/') begin--;
-    return set_name(s, "-m without --served-model-name", path + begin, end - begin);
+    (void)snprintf(s->own_name, sizeof s->own_name, "%.*s", (int)(end - begin), path + begin);
+    s->own[0] = s->own_name;
+    s->names = s->own;
+    s->n_names = 1;
+    return check_name("-m without --served-model-name", s->own_name, end - begin);
+}
+
+/* What clients call the model: each --served-model-name, or the last part of -m. */
+static rt_status name_model(service *s) {
+    const glm_cli *cli = s->cli;
+    if (cli->n_served_names == 0) return name_by_path(s);
+    s->names = (const char *const *)cli->served_names;
+    s->n_names = cli->n_served_names;
+    for (int i = 0; i < s->n_names; i++)
+        RT_TRY(check_name("--served-model-name", s->names[i], strlen(s->names[i])));
+    return RT_OK;
 }
 
 static rt_status listen_for_requests(service *s) {
@@ -59,7 +72,9 @@ static rt_status listen_for_requests(service *s) {
             .port = cli->port >= 0 ? (int32_t)cli->port : PORT_DEFAULT,
             .api_key = cli->api_key,
             .origins = {(const char *const *)cli->allow_origins, cli->n_allow_origins},
-            .model_name = s->model_name,
+            .model_name = s->names[0],
+            .names = s->names,
+            .n_names = s->n_names,
             .tokenizer = s->tokenizer,
             .config = &s->config,
             .variant = &s->variant};
@@ -112,7 +127,7 @@ static void say_ready(const service *s) {
     stamp[strcspn(stamp, " ")] = '\0';
     (void)fprintf(stderr,
             "ready: %s, a context of %" PRId64 " tokens, %" PRId32 " requests at once%s%s\n",
-            s->model_name, glm_engine_plan(s->engine)->max_len, s->max_seqs, before, stamp);
+            s->names[0], glm_engine_plan(s->engine)->max_len, s->max_seqs, before, stamp);
 }
 
 static rt_status open_model(service *s) {

@@ -37,58 +37,74 @@ void srv_route_version(srv_exchange *exchange, const json_t *body) {
     srv_reply(exchange, 200, json_pack("{s:s}", "version", GLM_VERSION));
 }
 
-/* `asked` ends a path: a slash within a name comes as %2F. */
-static bool is_model(const char *asked, const char *model_name) {
+/* The name that `asked`, the end of a path, is: a slash within one comes as %2F. NULL: there is none. */
+static const char *find_model(const srv_options *options, const char *asked) {
     char name[SRV_REST_BYTES];
     (void)snprintf(name, sizeof name, "%s", asked);
     const size_t n = MHD_http_unescape(name);
-    return n == strlen(model_name) && memcmp(name, model_name, n) == 0;
+    for (int i = 0; i < options->n_names; i++)
+        if (n == strlen(options->names[i]) && memcmp(name, options->names[i], n) == 0)
+            return options->names[i];
+    return NULL;
 }
 
-static json_t *openai_model(const srv_server *server) {
-    return json_pack("{s:s, s:s, s:I, s:s, s:I}", "id", server->options.model_name, "object",
-            "model", "created", (json_int_t)server->started_at, "owned_by", "glm1m",
-            "max_model_len", (json_int_t)srv_scheduler_context(server->scheduler));
+static json_t *openai_model(const srv_server *server, const char *name) {
+    return json_pack("{s:s, s:s, s:I, s:s, s:I}", "id", name, "object", "model", "created",
+            (json_int_t)server->started_at, "owned_by", "glm1m", "max_model_len",
+            (json_int_t)srv_scheduler_context(server->scheduler));
 }
 
-static json_t *anthropic_model(const srv_server *server) {
+static json_t *anthropic_model(const srv_server *server, const char *name) {
     char created_at[sizeof "2026-01-31T00:00:00Z"];
     const time_t seconds = (time_t)server->started_at;
     const json_int_t context = (json_int_t)srv_scheduler_context(server->scheduler);
     struct tm fields;
     (void)gmtime_r(&seconds, &fields);
     if (strftime(created_at, sizeof created_at, "%Y-%m-%dT%H:%M:%SZ", &fields) == 0) return NULL;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "type", "model", "id",
-            server->options.model_name, "display_name", server->options.model_name, "created_at",
-            created_at, "lifecycle", "active", "max_input_tokens", context, "max_tokens", context);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "type", "model", "id", name,
+            "display_name", name, "created_at", created_at, "lifecycle", "active",
+            "max_input_tokens", context, "max_tokens", context);
 }
 
-/* A page behind or before a model, of which there is one, is empty. */
+static json_t *model_of(const srv_exchange *exchange, const char *name) {
+    return exchange->shape == SRV_SHAPE_ANTHROPIC ? anthropic_model(exchange->server, name)
+                                                  : openai_model(exchange->server, name);
+}
+
+/* NULL without memory. */
+static json_t *all_models(const srv_exchange *exchange) {
+    const srv_options *options = &exchange->server->options;
+    json_t *list = json_array();
+    for (int i = 0; list && i < options->n_names; i++)
+        (void)json_array_append_new(list, model_of(exchange, options->names[i]));
+    return list;
+}
+
+/* All are on one page: one behind or before it is empty. */
 static json_t *anthropic_list(const srv_exchange *exchange) {
-    const char *name = exchange->server->options.model_name;
+    const srv_options *options = &exchange->server->options;
     struct MHD_Connection *handle = exchange->handle;
     if (MHD_lookup_connection_value(handle, MHD_GET_ARGUMENT_KIND, "after_id") ||
             MHD_lookup_connection_value(handle, MHD_GET_ARGUMENT_KIND, "before_id"))
         return json_pack("{s:[], s:b, s:n, s:n}", "data", "has_more", 0, "first_id", "last_id");
-    return json_pack("{s:[o], s:b, s:s, s:s}", "data", anthropic_model(exchange->server),
-            "has_more", 0, "first_id", name, "last_id", name);
+    return json_pack("{s:o, s:b, s:s, s:s}", "data", all_models(exchange), "has_more", 0,
+            "first_id", options->names[0], "last_id", options->names[options->n_names - 1]);
 }
 
 void srv_route_models(srv_exchange *exchange, const json_t *body) {
-    const srv_server *server = exchange->server;
-    const bool is_anthropic = exchange->shape == SRV_SHAPE_ANTHROPIC;
+    const char *name = find_model(&exchange->server->options, exchange->rest);
     srv_error error;
     (void)body;
-    if (exchange->rest[0] && !is_model(exchange->rest, server->options.model_name)) {
+    if (!exchange->rest[0]) {
+        srv_reply(exchange, 200,
+                exchange->shape == SRV_SHAPE_ANTHROPIC
+                        ? anthropic_list(exchange)
+                        : json_pack("{s:s, s:o}", "object", "list", "data", all_models(exchange)));
+    } else if (name) {
+        srv_reply(exchange, 200, model_of(exchange, name));
+    } else {
         (void)srv_refuse(&error, 404, "model_not_found", "model", "there is no such model here");
         srv_fail(exchange, &error);
-    } else if (exchange->rest[0]) {
-        srv_reply(exchange, 200, is_anthropic ? anthropic_model(server) : openai_model(server));
-    } else {
-        srv_reply(exchange, 200,
-                is_anthropic ? anthropic_list(exchange)
-                             : json_pack("{s:s, s:[o]}", "object", "list", "data",
-                                       openai_model(server)));
     }
 }
 
