@@ -409,7 +409,7 @@ const glm_command glm_cmd_plan = {
                 "--gpu and --host-memory name others: so it can be asked on a login node, or before "
                 "anything is rented. Disks are those of this machine, and a CPU's speed is measured here. "
                 "Without --max-model-len: the longest context that fits, in memory unless a --kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then says "
-                "the largest length that would. With SOURCE..., files and directories as ask takes them: for their text, which is read and counted, a question and an answer. Of the model config.json suffices: what a download "
+                "the largest length that would. With SOURCE..., files and directories as ask takes them: for their text, which is read and counted, a question and an answer. Of the model config.json suffices, for a text with the tokenizer's files: what a download "
                 "will need can be asked before it and while it runs; what is missing is told. Drafts, "
                 "which chat, complete, ask and serve make, are counted; the bill of the other commands "
                 "is that of --num-speculative-tokens 0.\n"
