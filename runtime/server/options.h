@@ -11,12 +11,13 @@ enum { SRV_MODEL_NAME_BYTES = 256 }; /* with the 0 at its end */
 
 typedef struct srv_options {
     const char *host;
-    int32_t port;             /* 0: any that is free */
-    const char *api_key;      /* NULL: none is asked for */
-    srv_origins origins;      /* besides our own */
-    const char *model_name;   /* as answers have it */
-    const char *const *names; /* [n_names], by which it may be asked for, that one included; UTF-8, of fewer than */
-    int n_names;              /* SRV_MODEL_NAME_BYTES */
+    int32_t port;           /* 0: any that is free */
+    const char *api_key;    /* NULL: none is asked for */
+    srv_origins origins;    /* besides our own */
+    const char *model_name; /* as answers have it */
+    /* By which it may be asked for, that one included: UTF-8, of fewer than SRV_MODEL_NAME_BYTES. */
+    const char *const *names; /* [n_names] */
+    int n_names;
     const glm_tokenizer *tokenizer;
     const glm_config *config;
     const glm_variant *variant;
