@@ -2,7 +2,13 @@
  *
  * A number of fp32 goes as two of bf16: the nearest, and the nearest to what is left, to 2^-17 of it, which sums of
  * 128 numbers in fp32 may lose as well. Products of either are exact in fp32, and added in one order, that of amx_tiles.h:
- * 32 numbers' high halves, their low halves, the next 32. What a row comes to depends on no other row. */
+ * 32 numbers' high halves, their low halves, the next 32. What a row comes to depends on no other row.
+ *
+ * At the ends of fp32 that is not what products of fp32 come to. Halves below 2^-126 are 0, so that of numbers below 2^-109 more
+ * than 2^-17 is lost. A high half may be 2^-8 above its number, and its product overflow alone; even and odd products are summed
+ * apart, and may be infinity of either sign, together NaN, where a sum in another order is neither. A column's infinity is NaN
+ * if the row's number has a low half of 0 or of the other sign. A row's infinity has a low half of 0, and comes to what it
+ * does in fp32; so does NaN, as arithmetic makes it: a quiet one, which its high half shows. */
 #ifndef RT_AMX_PRODUCT_H
 #define RT_AMX_PRODUCT_H
 
