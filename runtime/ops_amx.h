@@ -10,7 +10,7 @@ enum { GLM_ROWS_BY_VECTORS = 2 };
 
 /* Of the last step of a panel the n_k inputs that there are, to where 0 lies behind them: behind the panel is another one, or
  * nothing, and 0 times what is no number is none. */
-static inline void glm_copy_last(uint16_t *to, const uint16_t *weights, int64_t n_k) {
+SIMD_INLINE void glm_copy_last(uint16_t *to, const uint16_t *weights, int64_t n_k) {
     memcpy(to, weights, (size_t)(n_k * SIMD_PANEL) * sizeof *to);
 }
 
