@@ -2,7 +2,7 @@
  *
  *   bench_linear [--no-onednn] [--rows 1,16] [--only "M qkv"] and what help_measure.h lists
  *
- * The shapes of GLM-4-9B and of model M (hidden 1024), 512 rows (prefill, GFLOP/s against the FMA
+ * The shapes of GLM-4-9B, one rank's of 8, and of model M (hidden 1024), 512 rows (prefill, GFLOP/s against the FMA
  * peak) and 1 to 16 rows (decode, GB/s of stored weights). n rows are n FLOP a byte: the peak of decode
  * is the DRAM rate, or what the FMA peak allows where that is less. Copies of a matrix, 256 MiB in all,
  * take turns, so that no cache holds them. Where there are tiles of AMX (--isa amx) both multiply by them, and their peak
@@ -40,7 +40,9 @@ typedef struct matrix {
 
 static const matrix matrices[] = {{"9B qkv 5120 x 4096", 5120, 4096},
         {"9B gate 13696 x 4096", 13696, 4096}, {"9B down 4096 x 13696", 4096, 13696},
-        {"M qkv 1536 x 1024", 1536, 1024}, {"M down 1024 x 3424", 1024, 3424}};
+        {"M qkv 1536 x 1024", 1536, 1024}, {"M down 1024 x 3424", 1024, 3424},
+        {"9B down of 8 ranks 4096 x 1712", 4096, 1712}};
+enum { N_MATRICES = sizeof matrices / sizeof *matrices };
 
 typedef struct job {
     glm_ops ops;
@@ -54,7 +56,6 @@ typedef struct job {
     double fp32_of_bf16; /* the peaks of both */
 } job;
 
-/* By whom does not matter: the matrices here have whole panels of either kind. */
 static int64_t weight_bytes(const glm_linear *weight) {
     return glm_linear_bytes(weight->n_out, weight->n_in, RT_BF16, weight->by);
 }
@@ -109,7 +110,9 @@ static void bench_matrix(const bench_options *options, const request *r, const m
     job j = {.weight = {.n_out = m->n_out, .n_in = m->n_in, .dtype = RT_BF16},
             .x = {.stride = glm_row_stride(m->n_in)},
             .y = {.stride = glm_row_stride(m->n_out)}};
-    const int64_t bytes = weight_bytes(&j.weight);
+    const int64_t bytes = rt_max64(glm_linear_bytes(m->n_out, m->n_in, RT_BF16, GLM_LINEAR_OWN),
+            glm_linear_bytes(
+                    m->n_out, m->n_in, RT_BF16, GLM_LINEAR_ONEDNN)); /* which pads inputs */
     j.n_copies = options->is_quick ? 1 : rt_div_up(weights_in_turn_bytes, bytes);
     j.copies = bench_memory(j.n_copies * bytes);
     j.weight.panels = j.copies;
@@ -179,7 +182,7 @@ int main(int argc, char **argv) {
         rt_pool *pool = bench_pool(counts[i]);
         bench_roofs roofs = bench_roofs_begin(&options, pool);
         const int first = options.is_quick ? 3 : 0;
-        for (int m = first; m < 5; m++)
+        for (int m = first; m < N_MATRICES; m++)
             if (!r.only || strstr(matrices[m].name, r.only))
                 bench_matrix(&options, &r, &matrices[m], pool, &roofs);
         bench_roofs_end(&roofs);
