@@ -8,8 +8,8 @@
  * where vectors have 512 bits (such cores have 1 MiB and more), 256 + 96 KiB elsewhere. Panels of the
  * first, 32 KiB for a tile, stay near while the rows pass. */
 enum {
-    GLM_BLOCK_PANELS = 16,      /* 256 outputs at a time, many rows */
-    GLM_TILES_PANELS = 64,      /* by tiles of AMX: each time rows become halves anew, a tenth of it */
+    GLM_BLOCK_PANELS = 16, /* 256 outputs at a time, many rows */
+    GLM_TILES_PANELS = 64, /* by tiles of AMX: each time rows become halves anew, a tenth of it */
     GLM_BLOCK_INPUTS_MAX = 384, /* inputs at a time */
     GLM_BLOCK_ROWS = 96         /* a multiple of every tile height */
 };

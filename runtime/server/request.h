@@ -33,7 +33,7 @@ typedef enum srv_api { SRV_CHAT, SRV_COMPLETION, SRV_MESSAGES, SRV_RESPONSES } s
 /* What a client asks for besides the prompt. */
 typedef struct srv_settings {
     glm_sampling sampling;
-    glm_bias bias; /* logit_bias and the penalties, of each choice */
+    glm_bias bias;      /* logit_bias and the penalties, of each choice */
     int64_t max_tokens; /* -1: not given; of each choice */
     int n_choices;      /* answers to one prompt, 1 to SRV_CHOICES_MAX */
     bool ignores_stop_ids;
