@@ -80,7 +80,7 @@ static int64_t n_pinned_of(const kv_seq *seq, int64_t n_kept, int64_t room) {
 static rt_status reserve_cells(kv_seq *seq, int64_t n_kept, int64_t n_pinned) {
     kv_store *store = seq->store;
     const int64_t n_going = rt_max64(seq->n_extents - n_kept - n_pinned, 1);
-    const int64_t n_cells = (store->vault && n_kept == 0 ? 1 : n_going) * store->config.n_layers;
+    const int64_t n_cells = (seq->is_persisted ? 1 : n_going) * store->config.n_layers;
     RT_TRY(kv_scratch_reserve(store->staging.scratch, n_cells));
     seq->n_cells = n_cells;
     return RT_OK;
