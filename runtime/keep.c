@@ -66,8 +66,9 @@ static rt_status find(glm_session *session, const int32_t *ids, int64_t n_ids, g
 
 /* Whether it holds nothing but the first ids, all but the last one at most, in whole segments. */
 static bool holds_beginning(const glm_session *session, const int32_t *ids, int64_t n_ids) {
+    const glm_plan *plan = &session->engine->plan;
     const int64_t n = kv_seq_length(session->seq);
-    return n == 0 || (n < n_ids && n % session->engine->plan.kv_extent_tokens == 0 &&
+    return n == 0 || (plan->kv_persists && n < n_ids && n % plan->kv_extent_tokens == 0 &&
                              memcmp(kv_seq_ids(session->seq), ids, (size_t)n * sizeof *ids) == 0);
 }
 

@@ -213,13 +213,18 @@ static bool persists(const srv_scheduler *scheduler, const srv_request *request)
     return glm_engine_plan(scheduler->engine)->kv_persists && !srv_request_judges_prompt(request);
 }
 
-/* make_sessions; where there are too few pages kept texts are forgotten for them, the oldest first, and last of all the one
- * that the prompt begins with. */
+/* make_sessions; where there are too few pages all that the source has is taken over, which needs the fewest; then kept texts
+ * are forgotten, the oldest first, and last of all the one that the prompt begins with. */
 static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv_request *request,
         glm_session **sessions) {
     for (;;) {
         const rt_status status = make_sessions(scheduler, from, request, sessions);
         if (status != RT_ENOFIT) return status;
+        if (from->n_forked < from->n_tokens) {
+            from->n_forked = from->n_tokens;
+            from->reads = false;
+            continue;
+        }
         if (evict(scheduler, &from->prefix)) continue;
         if (from->prefix < 0) return status;
         forget_prefix(scheduler, from->prefix);
