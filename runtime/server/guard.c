@@ -161,11 +161,13 @@ static bool decode_basic(text *value, unsigned char plain[KEY_BYTES]) {
     return true;
 }
 
-/* Pages of other sites must not act with a password that the browser adds by itself. */
+/* Pages of other sites, those of --allow-origin among them, must not act with a password that the browser adds by itself. */
 static bool is_of_our_page(struct MHD_Connection *connection) {
     const fields site = find(connection, "Sec-Fetch-Site");
-    return site.n == 0 || strcasecmp(site.value, "same-origin") == 0 ||
-           strcasecmp(site.value, "none") == 0;
+    const fields host = find(connection, MHD_HTTP_HEADER_HOST);
+    const fields origin = find(connection, MHD_HTTP_HEADER_ORIGIN);
+    if (site.n == 0) return origin.n == 0 || is_own_origin(origin.value, host.value);
+    return strcasecmp(site.value, "same-origin") == 0 || strcasecmp(site.value, "none") == 0;
 }
 
 /* Hashes are compared: the time that takes tells nothing about the key, nor about its length. */

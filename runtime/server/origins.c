@@ -11,7 +11,7 @@ static bool is_origin(const char *text) {
     const char *host = strstr(text, "://");
     if (!host || host == text) return false;
     host += 3;
-    return host[0] && strcspn(host, "/?#@ \t\r\n") == strlen(host);
+    return host[0] && strcspn(host, "/?#@* \t\r\n") == strlen(host);
 }
 
 rt_status srv_origins_check(const srv_origins *origins, bool has_key) {

@@ -3,6 +3,7 @@
    origins.py URL SCRIPT PID KEY ALLOWED OTHER    OTHER: an origin that is not allowed; "": any is
 """
 
+import base64
 import json
 import sys
 
@@ -55,6 +56,13 @@ readable(server.exchange(server.post(CHAT, BODY, AUTH, ORIGIN)), 200)
 readable(server.exchange(server.post(CHAT, {**BODY, "stream": True}, AUTH, ORIGIN)), 200)
 readable(server.exchange(server.post(CHAT, {**BODY, "n": 0}, AUTH, ORIGIN)), 400)
 readable(server.exchange(server.post(CHAT, BODY, ORIGIN)), 401)
+
+# With a password that the browser may have added by itself only a page of the server's own asks.
+BASIC = "Authorization: Basic " + base64.b64encode(f"me:{KEY}".encode()).decode()
+readable(server.exchange(server.post(CHAT, BODY, BASIC, ORIGIN)), 403)
+readable(server.exchange(server.post(CHAT, BODY, BASIC, ORIGIN, "Sec-Fetch-Site: cross-site")), 403)
+readable(server.exchange(server.post(CHAT, BODY, BASIC, ORIGIN, "Sec-Fetch-Site: same-origin")), 200)
+
 readable(server.exchange(server.post("/v1/nothing", BODY, AUTH, ORIGIN)), 404)
 readable(server.exchange(server.head("GET", CHAT, AUTH, ORIGIN)), 405)
 answer = readable(server.exchange(server.head("GET", "/health", ORIGIN)), 200)
