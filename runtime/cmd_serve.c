@@ -73,8 +73,8 @@ static rt_status listen_for_requests(service *s) {
             .api_key = cli->api_key,
             .origins = {(const char *const *)cli->allow_origins, cli->n_allow_origins},
             .model_name = s->names[0],
-            .names = s->names,
-            .n_names = s->n_names,
+            .other_names = s->names + 1,
+            .n_other_names = s->n_names - 1,
             .tokenizer = s->tokenizer,
             .config = &s->config,
             .variant = &s->variant};

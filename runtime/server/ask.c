@@ -14,8 +14,9 @@
 bool srv_check_model(const json_t *body, const srv_options *options, srv_error *error) {
     const char *name = options->model_name;
     if (!srv_get_text(body, "model", &name, error)) return false;
-    for (int i = 0; i < options->n_names; i++)
-        if (strcmp(name, options->names[i]) == 0) return true;
+    if (strcmp(name, options->model_name) == 0) return true;
+    for (int i = 0; i < options->n_other_names; i++)
+        if (strcmp(name, options->other_names[i]) == 0) return true;
     return srv_refuse(error, 404, "model_not_found", "model",
             "there is no model %.100s here; GET /v1/models lists what there is", name);
 }

@@ -15,9 +15,9 @@ typedef struct srv_options {
     const char *api_key;    /* NULL: none is asked for */
     srv_origins origins;    /* besides our own */
     const char *model_name; /* as answers have it */
-    /* By which it may be asked for, that one included: UTF-8, of fewer than SRV_MODEL_NAME_BYTES. */
-    const char *const *names; /* [n_names] */
-    int n_names;
+    /* By which it may be asked for, too. All names are UTF-8, of fewer than SRV_MODEL_NAME_BYTES. */
+    const char *const *other_names; /* [n_other_names] */
+    int n_other_names;
     const glm_tokenizer *tokenizer;
     const glm_config *config;
     const glm_variant *variant;

@@ -37,14 +37,23 @@ void srv_route_version(srv_exchange *exchange, const json_t *body) {
     srv_reply(exchange, 200, json_pack("{s:s}", "version", GLM_VERSION));
 }
 
+static int n_names(const srv_options *options) {
+    return 1 + options->n_other_names;
+}
+
+static const char *name_of(const srv_options *options, int i) {
+    return i == 0 ? options->model_name : options->other_names[i - 1];
+}
+
 /* The name that `asked`, the end of a path, is: a slash within one comes as %2F. NULL: there is none. */
 static const char *find_model(const srv_options *options, const char *asked) {
-    char name[SRV_REST_BYTES];
-    (void)snprintf(name, sizeof name, "%s", asked);
-    const size_t n = MHD_http_unescape(name);
-    for (int i = 0; i < options->n_names; i++)
-        if (n == strlen(options->names[i]) && memcmp(name, options->names[i], n) == 0)
-            return options->names[i];
+    char text[SRV_REST_BYTES];
+    (void)snprintf(text, sizeof text, "%s", asked);
+    const size_t n = MHD_http_unescape(text);
+    for (int i = 0; i < n_names(options); i++) {
+        const char *name = name_of(options, i);
+        if (n == strlen(name) && memcmp(text, name, n) == 0) return name;
+    }
     return NULL;
 }
 
@@ -75,8 +84,8 @@ static json_t *model_of(const srv_exchange *exchange, const char *name) {
 static json_t *all_models(const srv_exchange *exchange) {
     const srv_options *options = &exchange->server->options;
     json_t *list = json_array();
-    for (int i = 0; list && i < options->n_names; i++)
-        (void)json_array_append_new(list, model_of(exchange, options->names[i]));
+    for (int i = 0; list && i < n_names(options); i++)
+        (void)json_array_append_new(list, model_of(exchange, name_of(options, i)));
     return list;
 }
 
@@ -88,7 +97,7 @@ static json_t *anthropic_list(const srv_exchange *exchange) {
             MHD_lookup_connection_value(handle, MHD_GET_ARGUMENT_KIND, "before_id"))
         return json_pack("{s:[], s:b, s:n, s:n}", "data", "has_more", 0, "first_id", "last_id");
     return json_pack("{s:o, s:b, s:s, s:s}", "data", all_models(exchange), "has_more", 0,
-            "first_id", options->names[0], "last_id", options->names[options->n_names - 1]);
+            "first_id", options->model_name, "last_id", name_of(options, options->n_other_names));
 }
 
 void srv_route_models(srv_exchange *exchange, const json_t *body) {
