@@ -15,7 +15,7 @@
  *
  * A row's numbers meet no other row's, and a page is the same blocks of 32 whoever sees how much of it: what a row
  * comes to does not depend on what it shares a pass with. Keys that no row sees count as 0, whatever their bytes say; and
- * what is Inf or NaN does not meet tiles (attn_amx_infinite.h). */
+ * of Inf and NaN rows get what they see (attn_amx_infinite.h). */
 #include "attn_amx_pages.h"
 #include "attn_amx_weights.h"
 #include "attn_scan.h"

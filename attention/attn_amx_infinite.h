@@ -1,8 +1,8 @@
 /* Attention by tiles where a key or a value is Inf or NaN. Included only by attn_amx.c.
  *
  * As two halves, numbers times Inf are NaN: a half may be 0, or of the other sign. And rows of a block meet values of keys
- * that they do not see with weights of 0, which times Inf or NaN is NaN. So tiles do without such numbers, and rows that see
- * them get them as the other kernels give them, in fp32.
+ * that they do not see with weights of 0, which times Inf or NaN is NaN. So what tiles make of such numbers is not taken:
+ * rows that see them get them as the other kernels give them, in fp32; but a query's number below 2^-126 is 0, and times Inf NaN.
  *
  * That there are some is seen in the first row's scores and sums: where a key, or a dim of the values, has one, every
  * row's are Inf or NaN. What else is finite has the bits that it has without.
@@ -21,27 +21,40 @@ SIMD_INLINE bool is_any_infinite(const float *numbers, int64_t n) {
     return is_any(any);
 }
 
-static float number_of_half(uint16_t half) {
+SIMD_INLINE float number_of_half(uint16_t half) {
     return rt_bf16_to_float(half);
 }
 
-static bool is_half_finite(uint16_t half) {
+SIMD_INLINE bool is_half_finite(uint16_t half) {
     return (half & 0x7f80) != 0x7f80;
+}
+
+SIMD_INLINE bool is_half_nan(uint16_t half) {
+    return (half & 0x7fff) > 0x7f80;
 }
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-static const uint16_t *key_at(const block *b, int64_t key, int64_t d, int32_t head_dim) {
+SIMD_INLINE const uint16_t *key_at(const block *b, int64_t key, int64_t d, int32_t head_dim) {
     return b->keys + key / PANEL * PANEL * head_dim + d / 2 * 2 * PANEL + 2 * (key % PANEL) + d % 2;
 }
 
-static bool is_key_finite(const block *b, int64_t key, int32_t head_dim) {
-    for (int64_t d = 0; d < head_dim; d++)
-        if (!is_half_finite(*key_at(b, key, d, head_dim))) return false;
-    return true;
+typedef struct key_kind {
+    bool is_finite;
+    bool has_nan;
+} key_kind;
+
+SIMD_INLINE key_kind kind_of_key(const block *b, int64_t key, int32_t head_dim) {
+    key_kind kind = {.is_finite = true};
+    for (int64_t d = 0; d < head_dim && !kind.has_nan; d++) {
+        const uint16_t half = *key_at(b, key, d, head_dim);
+        kind.is_finite &= is_half_finite(half);
+        kind.has_nan = is_half_nan(half);
+    }
+    return kind;
 }
 
-static float score_of(const block *b, int64_t row, int64_t key, int32_t head_dim) {
+SIMD_INLINE float score_of(const block *b, int64_t row, int64_t key, int32_t head_dim) {
     const uint16_t *q = b->q + row / PANEL * amx_panel_halves(head_dim) + row % PANEL * AMX_STEP;
     float score = 0.0f;
     for (int64_t d = 0; d < head_dim; d++) {
@@ -52,29 +65,56 @@ static float score_of(const block *b, int64_t row, int64_t key, int32_t head_dim
     return score;
 }
 
+/* A key with NaN makes every score NaN, which needs no products: behind one token that is NaN, layer by layer, all are. */
 SIMD_OUTLINE RT_TOLD void score_infinite_keys(const block *b, int32_t head_dim) {
-    for (int64_t key = 0; key < b->n_keys; key++)
-        if (!isfinite(b->scores[key]) && !is_key_finite(b, key, head_dim))
-            for (int64_t row = 0; row < b->n_rows; row++)
-                b->scores[row * PAGE + key] = score_of(b, row, key, head_dim);
+    for (int64_t key = 0; key < b->n_keys; key++) {
+        if (isfinite(b->scores[key])) continue;
+        const key_kind kind = kind_of_key(b, key, head_dim);
+        for (int64_t row = 0; row < b->n_rows && !kind.is_finite; row++)
+            b->scores[row * PAGE + key] = kind.has_nan ? NAN : score_of(b, row, key, head_dim);
+    }
 }
 
 /* ---- outputs --------------------------------------------------------------------------------- */
 
-static float weight_at(const block *b, int64_t row, int64_t key) {
+SIMD_INLINE float weight_at(const block *b, int64_t row, int64_t key) {
     const uint16_t *weights = (const uint16_t *)(b->scores + row * PAGE) +
                               key / AMX_STEP * 2 * AMX_STEP + key % AMX_STEP;
     return number_of_half(weights[0]) + number_of_half(weights[LOW_AT]);
 }
 
 /* Number `at` of the values of 32 dims, two panels as they lie in a page. */
-static void add_infinite_value(const block *b, const uint16_t *values, int64_t at, float *sums) {
-    const int64_t in_panel = at % (PAGE * PANEL);
-    const int64_t key = in_panel / (2 * PANEL) * 2 + in_panel % 2;
-    const int64_t d = at / (PAGE * PANEL) * PANEL + in_panel % (2 * PANEL) / 2;
+SIMD_INLINE int64_t key_of_number(int64_t at) {
+    return at % (PAGE * PANEL) / (2 * PANEL) * 2 + at % 2;
+}
+
+SIMD_INLINE int64_t dim_of_number(int64_t at) {
+    return at / (PAGE * PANEL) * PANEL + at % (2 * PANEL) / 2;
+}
+
+SIMD_INLINE void add_infinite_value(const block *b, int64_t at, uint16_t half, float *sums) {
+    const int64_t key = key_of_number(at);
     for (int64_t row = 0; row < b->n_rows; row++)
         if (key < b->n_visible[row])
-            sums[row * AMX_STEP + d] += weight_at(b, row, key) * number_of_half(values[at]);
+            sums[row * AMX_STEP + dim_of_number(at)] +=
+                    weight_at(b, row, key) * number_of_half(half);
+}
+
+/* Every Inf; of NaN the first one of a dim, which is enough. */
+SIMD_INLINE void add_infinite_values(const block *b, const uint16_t *values, float *sums) {
+    int64_t first_nan[AMX_STEP];
+    for (int64_t d = 0; d < AMX_STEP; d++) first_nan[d] = PAGE;
+    for (int64_t at = 0; at < 2 * PAGE * PANEL; at++) {
+        if (at % (PAGE * PANEL) >= b->n_end * PANEL || is_half_finite(values[at])) continue;
+        int64_t *first = &first_nan[dim_of_number(at)];
+        if (is_half_nan(values[at]))
+            *first = rt_min64(*first, key_of_number(at));
+        else
+            add_infinite_value(b, at, values[at], sums);
+    }
+    for (int64_t row = 0; row < b->n_rows; row++)
+        for (int64_t d = 0; d < AMX_STEP; d++)
+            if (first_nan[d] < b->n_visible[row]) sums[row * AMX_STEP + d] = NAN;
 }
 
 /* The products of `values`, which are finite, as a step of attn_amx_steps.h adds them up. Tiles are kept. */
@@ -107,9 +147,7 @@ SIMD_OUTLINE RT_TOLD void sum_infinite_values(const block *b, const uint16_t *va
         finite[at] = is_there && is_half_finite(values[at]) ? values[at] : 0;
     }
     sum_finite_values(b, finite, sums);
-    for (int64_t at = 0; at < NUMBERS; at++)
-        if (at % (PAGE * PANEL) < b->n_end * PANEL && !is_half_finite(values[at]))
-            add_infinite_value(b, values, at, sums);
+    add_infinite_values(b, values, sums);
 }
 
 #endif

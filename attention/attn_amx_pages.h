@@ -2,8 +2,8 @@
  * attn_amx.c.
  *
  * Pages of bf16 are read where they are. What codes of fp8 stand for is bf16, to the bit (attn_fp8.h): they are widened to
- * copies in the scratch, once for all blocks. Of keys and of values two pages have one: the last block that meets a page is
- * not done with it when the first comes to the next. */
+ * copies in the scratch, once for all blocks. Two pages have one of their keys: the last block that meets a page may look at
+ * them when the first has begun with the next (attn_amx_infinite.h); of their values, too, to have one rule. */
 #ifndef ATTN_AMX_PAGES_H
 #define ATTN_AMX_PAGES_H
 
@@ -11,6 +11,8 @@
 #include "attn_stored.h"
 
 enum { COPIES = 2, CODES = 128 /* but for their signs */ };
+_Static_assert(
+        COPIES * sizeof(uint16_t) <= sizeof(float), "copies fit where a page is widened to fp32");
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
@@ -21,7 +23,7 @@ typedef struct code_table {
 } code_table;
 
 /* Without numbers below 2^-126 on the way, which are 0 here. */
-static code_table table_of(float scale) {
+SIMD_INLINE code_table table_of(float scale) {
     code_table table;
     for (uint32_t code = 0; code < CODES; code++) {
         const uint32_t exponent = code < 8 ? 1 : code / 8;
@@ -36,7 +38,7 @@ static code_table table_of(float scale) {
 
 /* Four lines of 16 codes -> two of 16 pairs. */
 #if defined(__AVX512VBMI__)
-SIMD_INLINE void widen_lines(const uint8_t *codes, const code_table *table, uint16_t *to) {
+SIMD_INLINE void halves_of_codes(const uint8_t *codes, const code_table *table, uint16_t *to) {
     /* Pairs side by side: unpacking takes the first eight of every 16, then the others. */
     static const uint8_t order[64] = {0, 16, 1, 17, 2, 18, 3, 19, 32, 48, 33, 49, 34, 50, 35, 51, 4,
             20, 5, 21, 6, 22, 7, 23, 36, 52, 37, 53, 38, 54, 39, 55, 8, 24, 9, 25, 10, 26, 11, 27,
@@ -53,7 +55,7 @@ SIMD_INLINE void widen_lines(const uint8_t *codes, const code_table *table, uint
     _mm512_storeu_si512(to + 2 * PANEL, _mm512_unpackhi_epi8(low, high));
 }
 #else
-SIMD_INLINE void widen_lines(const uint8_t *codes, const code_table *table, uint16_t *to) {
+SIMD_INLINE void halves_of_codes(const uint8_t *codes, const code_table *table, uint16_t *to) {
     for (int line = 0; line < 4; line++)
         for (int i = 0; i < PANEL; i++) {
             const uint8_t code = codes[line * PANEL + i];
@@ -68,7 +70,8 @@ SIMD_OUTLINE RT_TOLD void widen_codes(const stored *from, uint16_t *to) {
     memcpy(&scale, from->base + from->sealed.scales, sizeof scale);
     const code_table table = table_of(scale);
     const uint8_t *codes = (const uint8_t *)from->base + from->sealed.codes;
-    for (int64_t i = 0; i < from->n_bytes; i += 4 * PANEL) widen_lines(codes + i, &table, to + i);
+    for (int64_t i = 0; i < from->n_bytes; i += 4 * PANEL)
+        halves_of_codes(codes + i, &table, to + i);
 }
 
 static void tell_codes(const stored *from) {

@@ -8,8 +8,9 @@
  * queries, scores, one page and the partial state stay in a second-level cache of 512 KiB. */
 enum { ATTN_ROWS_MAX = 128 };
 
-/* Where one thread works. Sizes in floats; 64-byte aligned but for the parts, which may be the state's. By tiles of AMX q, scores,
- * keys and values hold other things of no larger size (attn_amx_steps.h). Queries and scores lie in panels of 16 rows, as keys and values do in panels of 16. */
+/* Where one thread works. Sizes in floats; 64-byte aligned but for the parts, which may be the state's. Queries and scores lie
+ * in panels of 16 rows, as keys and values do in panels of 16. By tiles of AMX q, scores, keys and values hold other things, no
+ * larger (attn_amx_steps.h, attn_amx_pages.h). */
 typedef struct attn_scratch {
     float *q;      /* [ROWS_MAX / 16][head_dim][16 rows] scaled queries */
     float *scores; /* [ROWS_MAX / 16][128 keys][16 rows] scores, then weights */

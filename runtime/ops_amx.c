@@ -114,7 +114,8 @@ SIMD_INLINE void ask_ahead(const uint16_t *weights, int64_t panel_numbers, int64
     }
 }
 
-/* Up to 32 rows from `row` of the piece on by two panels of outputs, or one; `last` is what is left of them behind whole steps. */
+/* Up to 32 rows from `row` of the piece on by two panels of outputs, or one; `last` is what is left of them behind whole
+ * steps. */
 SIMD_TILE void multiply_tile(const piece *p, int64_t row, int64_t panel, const uint16_t *last) {
     const glm_block *block = p->block;
     const int64_t panel_numbers = block->n_in * SIMD_PANEL;

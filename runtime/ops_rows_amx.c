@@ -13,6 +13,7 @@ enum {
     SUMS_MAX = GLM_ROWS_BY_VECTORS * STREAMS * SIMD_VECTORS,
     ROW_NUMBERS = 2 * AMX_STEP /* of a step: a row's high halves, then its low ones, fp32 */
 };
+_Static_assert(GLM_ROWS_BY_VECTORS *ROW_NUMBERS <= GLM_WIDE_FLOATS, "a step of all rows fits");
 
 /* Inputs [k, k + n_k) of a block, n_panels in each stream. */
 typedef struct piece {

@@ -1,10 +1,9 @@
 /* What a sealed page of fp8 stands for is what rows read, to the bit, of every code, whatever the scale; and where its values are
  * NaN, rows that leave the page out are as without it.
  *
- * Method: 128 keys far apart, and a query beside each, which gives that key's value alone: the codes of all numbers there are,
- * under small scales and large ones. Then one value is Inf, which makes NaN of the page's values, and every other query is far from all of its
- * keys. Prefilled and decoded; the page is the
- * second of two, the first's keys and values are 0. */
+ * Method: 128 keys far apart, and a query beside each, which gives that key's value alone: the codes of all numbers there
+ * are, under small scales and large ones. Then one value is Inf, which makes NaN of the page's values, and every other query
+ * is far from all of its keys. Prefilled and decoded; the page is the second of two, the first's keys and values are 0. */
 #include <math.h>
 #include <string.h>
 
