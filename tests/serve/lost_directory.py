@@ -1,4 +1,4 @@
-"""Prompts that are kept on disk, in a directory that somebody removes.
+"""Prompts that are kept on disk, in a directory that somebody removes, and then puts a file in its place.
 
    lost_directory.py URL SCRIPT DIRECTORY
 """
@@ -25,9 +25,19 @@ def ask(first):
     check(f"{first}831759" in answer["choices"][0]["message"]["content"], answer)
 
 
+def n_kept():
+    return len(list(KV.rglob("*.kvs")))
+
+
 ask(1)
-check(len(list(KV.rglob("*.kvs"))) == 1, "nothing is kept")
+check(n_kept() == 1, "nothing is kept")
 shutil.rmtree(KV)
 ask(1)
 ask(2)
+check(n_kept() == 1, "nothing is kept in a new one", n_kept())
+shutil.rmtree(KV)
+KV.write_text("in its place")
 ask(3)
+ask(4)
+ask(5)
+check(KV.read_text() == "in its place", "the file is gone")
