@@ -46,7 +46,7 @@ typedef struct local_told {
     uint64_t hash;
 } local_told;
 
-/* The group is over once `ended` is set; the text is there once it is 2. */
+/* The group is over once `ended` is set; the text is there, or will not come, once it is 2. */
 typedef struct local_head {
     _Alignas(LOCAL_LINE) _Atomic uint32_t ended;
     char why[768];

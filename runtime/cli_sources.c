@@ -81,7 +81,7 @@ static bool is_plainly_none(const glm_document_skipped *skipped) {
 /* Of those that are plainly none, or of the others, as many as there is room for; how many these were. */
 static int64_t say_skipped(const glm_document *document, bool plainly_none, int64_t *n_room) {
     int64_t n = 0;
-    for (int64_t i = 0; i<document->n_skipped && * n_room> 0; i++) {
+    for (int64_t i = 0; *n_room > 0 && i < document->n_skipped; i++) {
         const glm_document_skipped *skipped = &document->skipped[i];
         if (is_plainly_none(skipped) != plainly_none) continue;
         (void)fprintf(stderr, "skipped %s: %s\n", skipped->path, skipped->why);

@@ -63,7 +63,7 @@ static const char *vectors(rt_isa isa) {
     return names[isa];
 }
 
-/* By which kernels. What there are tiles for is a type of pages, and heads that are whole tiles. */
+/* By which kernels. What there are tiles for are two types of pages, and heads that are whole tiles. */
 static void add_attention(json_t *section) {
     const rt_isa isa = rt_machine_isa();
     const attn_shape with_tiles = {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Where and how KV goes to disk is said by flags of every command that opens an engine.
 #
-# Method: give plan each of them well and badly, on the command line and in the environment.
+# Method: give plan, or serve, which takes no files, each of them well and badly, on the command line and in the environment.
 . tests/help_cli.sh
 make_needle_model
 
@@ -13,7 +13,7 @@ for io in auto uring; do
 done
 
 # One directory a flag: what follows is not another.
-expect 2 plan -m "$work/model" -c 1k --kv-disk-dir "$work/a" "$work/b"
+expect 2 serve -m "$work/model" -c 1k --kv-disk-dir "$work/a" "$work/b"
 says err "unexpected \"$work/b\""
 
 expect 2 plan -m "$work/model" --kv-io aio
