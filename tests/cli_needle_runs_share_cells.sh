@@ -42,23 +42,27 @@ expect 0 needle --lengths 500 --depths 0 # the embedded model is written
 together "$work/all"
 [ "$(n_computed "$work"/err.*)" -eq 9 ] || fail "cells were computed twice: $(cat "$work"/err.*)"
 
-# cells_begun DIR: how many are claimed, by locks of bytes
+# cells_begun DIR: the cells that are claimed, by locks of bytes: a place a line
 cells_begun() {
-    grep -c "OFDLCK.*:$(stat -c %i "$1/.cells" 2>/dev/null || echo none) " /proc/locks
+    awk -v file=":$(stat -c %i "$1/.cells" 2>/dev/null || echo none)" \
+        '$2 == "OFDLCK" && substr($6, length($6) - length(file) + 1) == file { print $7 }' /proc/locks
 }
+
+# The place of the long cell, which is alone there.
+"$GLM1M" needle --lengths 6000 --depths 50 --threads 1 --out "$work/alone" >"$work/out.1" 2>"$work/err.1" &
+first=$!
+until [ -n "${long_cell:=$(cells_begun "$work/alone")}" ] || ! kill -0 "$first" 2>/dev/null; do :; done
+kill -KILL "$first" 2>/dev/null
+wait "$first"
+[ -n "$long_cell" ] || fail 'no cell was claimed'
 
 # The cell of 6000 tokens is under way when its run is stopped: that one is claimed, and not the one before it, which is done.
 "$GLM1M" needle --lengths 500,6000 --depths 50 --threads 1 --out "$work/killed" >"$work/out.1" 2>"$work/err.1" &
 first=$!
-await "$work/err.1" 'cell 1/2: length 500'
-sleep 0.2 # it is saved, and the next one claimed
-for _ in $(seq 600); do
-    [ "$(cells_begun "$work/killed")" -gt 0 ] && break
-    sleep 0.05
-done
+until cells_begun "$work/killed" | grep -qxF "$long_cell" || ! kill -0 "$first" 2>/dev/null; do :; done
 kill -STOP "$first"
 [ ! -s "$work/out.1" ] || fail 'the cell of the run that is to be killed is too short'
-[ "$(cells_begun "$work/killed")" -eq 1 ] || fail 'a cell that is done is claimed still'
+[ "$(cells_begun "$work/killed")" = "$long_cell" ] || fail 'a cell that is done is claimed still'
 "$GLM1M" needle --lengths 500,6000 --depths 0,50 --out "$work/killed" >"$work/out.2" 2>"$work/err.2" &
 second=$!
 await "$work/err.2" 'waiting for 1 cell that other runs have begun'
