@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -42,6 +43,10 @@ struct chat_lines {
 
 bool chat_lines_are_typed(const chat_lines *lines) {
     return lines->is_typed;
+}
+
+void chat_lines_drop_typed(chat_lines *lines) {
+    if (lines->is_typed) lines->place = lines->n_bytes = 0;
 }
 
 static void leave_terminal(chat_lines *lines);
@@ -299,6 +304,22 @@ static void close_editor(chat_lines *lines) {
     glm_pastes_free(&lines->pastes);
 }
 
+/* What was typed ahead, during an answer, while the terminal's driver made lines of it: a Ctrl-D there is a line without a
+ * character, and would reach the editor, which takes characters one by one, as a NUL. */
+static rt_status take_typed_ahead(chat_lines *lines) {
+    struct termios mode;
+    struct pollfd waited = {.fd = STDIN_FILENO, .events = POLLIN};
+    ssize_t n_read = 1;
+    while (n_read > 0 && tcgetattr(STDIN_FILENO, &mode) == 0 && (mode.c_lflag & ICANON) &&
+            poll(&waited, 1, 0) > 0) {
+        RT_TRY(make_room(lines));
+        n_read = read(STDIN_FILENO, lines->buffer + lines->n_bytes, READ_BYTES);
+        if (n_read == 0) lines->buffer[lines->n_bytes++] = (char)mode.c_cc[VEOF];
+        lines->n_bytes += rt_max64(0, n_read);
+    }
+    return RT_OK;
+}
+
 /* No line: Ctrl-D is a character that ends the input. What came behind a paste is gone as well. */
 static rt_status end_edited(chat_lines *lines) {
     lines->place = lines->n_bytes = 0;
@@ -309,6 +330,7 @@ static rt_status end_edited(chat_lines *lines) {
 static rt_status read_edited(chat_lines *lines, const char **line, int64_t *n_bytes) {
     int n = 0;
     lines->paste_status = RT_OK;
+    RT_TRY(take_typed_ahead(lines));
     el_resize(lines->edit); /* the window may have changed during an answer */
     mark_pastes(true);
     const char *text = el_gets(lines->edit, &n);

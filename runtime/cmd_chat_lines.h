@@ -20,6 +20,8 @@ void chat_lines_close(chat_lines *lines);
 
 /* Whether somebody types them. */
 bool chat_lines_are_typed(const chat_lines *lines);
+/* Ctrl-C stopped an answer: what was typed ahead is dropped, as the terminal drops what nobody has read. */
+void chat_lines_drop_typed(chat_lines *lines);
 
 /* Wait for the next line, without its newline; borrowed until the next call, NUL-terminated.
  *

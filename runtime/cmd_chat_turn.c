@@ -27,9 +27,16 @@ typedef struct turn {
     double decode_s;
 } turn;
 
+/* Ctrl-C was for what went on, and for what was typed ahead; false after a SIGTERM, or without one. */
+static bool forget_interrupt(const conversation *chat) {
+    if (!glm_cli_forget_interrupt()) return false;
+    chat_lines_drop_typed(chat->lines);
+    return true;
+}
+
 rt_status chat_refuse(const conversation *chat, rt_status status) {
     if (status == RT_OK || status == RT_ENOMEM || !chat_lines_are_typed(chat->lines)) return status;
-    if (status == RT_EINTERRUPTED && !glm_cli_forget_interrupt()) return status; /* SIGTERM */
+    if (status == RT_EINTERRUPTED && !forget_interrupt(chat)) return status; /* SIGTERM */
     (void)glm_cli_fail(status);
     return RT_OK;
 }
@@ -226,13 +233,12 @@ static rt_status take_turn(
     if (status != RT_OK && status != RT_EINTERRUPTED) return chat_refuse(chat, status);
 
     if (status == RT_OK) status = answer(chat, now);
-    if (status == RT_EINTERRUPTED && chat_lines_are_typed(chat->lines) &&
-            glm_cli_forget_interrupt()) {
+    if (status == RT_EINTERRUPTED && chat_lines_are_typed(chat->lines) && forget_interrupt(chat)) {
         chat_say(chat, "%s; the question and its files are taken back\n", rt_error_text());
         return RT_OK;
     }
     RT_TRY(status);
-    (void)glm_cli_forget_interrupt();
+    (void)forget_interrupt(chat);
     return glm_cli_check_interrupted(); /* SIGTERM */
 }
 

@@ -26,7 +26,7 @@ start() {
     ready
 }
 
-# The next line is awaited. What is pressed before, the terminal's driver takes for its own: Ctrl-D is lost.
+# The next line is awaited: what is pressed before is shown by the terminal's driver, too.
 ready() {
     for _ in $(seq 2000); do
         ! tail -c 9 "$work/out" | grep -qF '?2004h> ' || return 0

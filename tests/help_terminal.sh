@@ -30,6 +30,11 @@ press() {
 
 # leaves RC
 leaves() {
+    for _ in $(seq 5000); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.05 # the shell learns meanwhile of a child that has ended
+    done
+    ! kill -0 "$pid" 2>/dev/null || fail 'it does not leave'
     wait "$pid"
     rc=$?
     exec 3>&-
