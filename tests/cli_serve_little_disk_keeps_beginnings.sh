@@ -13,11 +13,11 @@ make_byte_model
 set -- -m "$work/random" -c 16k --max-num-seqs 1 --kv-disk-dir "$work/kv" --kv-disk-space 24M
 for name in first second; do
     start_server "$@"
-    client conversations.py "$server_pid" "$work/$name" talk 9000 8 1800
+    client conversations.py "$server_pid" "$work/$name" talk 9000 14 1800
     stop_server
     n_segments=$(find "$work/kv" -name '*.kvs' | wc -l)
     [ "$n_segments" -gt 2 ] || fail "nothing of the $name conversations is kept"
-    [ "$n_segments" -lt 10 ] || fail "$n_segments segments: nothing has to make way"
+    [ "$n_segments" -lt 16 ] || fail "$n_segments segments: nothing has to make way"
     [ "$(du -sk "$work/kv" | cut -f 1)" -le 24576 ] || fail 'more than 24 MiB'
 done
 start_server "$@"
