@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "gguf.h"
 #include "json_file.h"
 
 /* A test builds this file with one check missing, to see that its fuzz target notices. */
@@ -296,6 +297,7 @@ static bool is_begun(const char *dir) {
 }
 
 static rt_status no_weights(const char *dir) {
+    RT_TRY(glm_gguf_refuse_alone(dir));
     return rt_fail(RT_EMODEL, "checkpoint: IDX_NONE: %s holds no weights: neither %s nor %s%s", dir,
             single_name, index_name,
             is_begun(dir) ? ", but other .safetensors files, or links that lead nowhere; is "

@@ -12,6 +12,7 @@
 #include "adapter.h"
 #include "base/file.h"
 #include "config_keys.h"
+#include "gguf.h"
 
 /* A test builds this file with one check missing, to see that its fuzz target notices. */
 #ifndef GLM_MUTANT_GROUPS
@@ -354,16 +355,19 @@ static rt_status load(const char *path, read_file *read, glm_config *config) {
     return status;
 }
 
+static rt_status no_checkpoint(const char *dir, const char *name) {
+    RT_TRY(glm_gguf_refuse_alone(dir));
+    return rt_fail(RT_EMODEL, "%s is no checkpoint: there is no %s in it", dir, name);
+}
+
 static rt_status load_from(
         const char *dir, const char *name, bool is_optional, read_file *read, glm_config *config) {
     char *path = NULL;
     RT_TRY(rt_path_join(dir, name, &path));
     const bool is_absent = !rt_file_exists(path);
-    const rt_status status =
-            !is_absent ? load(path, read, config)
-            : is_optional
-                    ? RT_OK
-                    : rt_fail(RT_EMODEL, "%s is no checkpoint: there is no %s in it", dir, name);
+    const rt_status status = !is_absent    ? load(path, read, config)
+                             : is_optional ? RT_OK
+                                           : no_checkpoint(dir, name);
     free(path);
     return status;
 }

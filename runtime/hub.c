@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/size.h"
+#include "gguf.h"
 
 static bool is_directory(const char *path) {
     struct stat info;
@@ -140,6 +141,8 @@ static rt_status no_directory(const char *model) {
     const bool is_there = access(model, F_OK) == 0;
     if (!is_there && errno != ENOENT && errno != ENOTDIR)
         return rt_fail_errno(RT_EUSAGE, "-m %s", model);
+    if (is_there && glm_is_gguf(model))
+        return rt_fail(RT_EUSAGE, "-m %s: %s", model, glm_gguf_instead);
     return rt_fail(RT_EUSAGE, "-m %s: %s%s", model,
             is_there ? "a checkpoint is a directory of config.json and .safetensors files, and "
                        "this is a file"

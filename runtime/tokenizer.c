@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "gguf.h"
 #include "tokenizer_bpe.h"
 #include "tokenizer_files.h"
 #include "tokenizer_scan.h"
@@ -105,6 +106,7 @@ static rt_status read_files(
     const bool has_model = rt_file_exists(paths->model);
     const bool has_json = rt_file_exists(paths->json);
     if (!has_model && !has_json) RT_TRY(glm_adapter_refuse_alone(dir));
+    if (!has_model && !has_json) RT_TRY(glm_gguf_refuse_alone(dir));
     if (!has_model && !has_json)
         return rt_fail(RT_EMODEL,
                 "tokenizer: TK_NONE: %s has neither tokenizer.model nor tokenizer.json", dir);
