@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -22,6 +23,23 @@
 
 /* ---- the flags ------------------------------------------------------------------------------- */
 
+static bool is_stdin(const char *name) {
+    return name && strcmp(name, "-") == 0;
+}
+
+/* It is read once: whoever came second would find it empty. */
+static rt_status check_stdin(const glm_cli *cli) {
+    const bool is_question = is_stdin(cli->question);
+    if (!is_question && !is_stdin(cli->questions)) return RT_OK;
+    for (int i = 0; i < cli->n_operands; i++)
+        if (is_stdin(cli->operands[i]))
+            return rt_fail(RT_EUSAGE,
+                    "ask: standard input is to be both the text and the %s: name a file for one of "
+                    "them",
+                    is_question ? "question" : "questions");
+    return RT_OK;
+}
+
 static rt_status check_flags(const glm_cli *cli) {
     if ((cli->question != NULL) == (cli->questions != NULL))
         return rt_fail(RT_EUSAGE, "ask takes one of -q TEXT and --questions FILE\nusage: glm1m %s",
@@ -30,6 +48,7 @@ static rt_status check_flags(const glm_cli *cli) {
     if (cli->out && !cli->questions)
         return rt_fail(RT_EUSAGE, "ask: --out is for the answers to --questions");
     RT_TRY(glm_cli_check_stop(cli));
+    RT_TRY(check_stdin(cli));
     if (cli->n_operands == 0 && !cli->book)
         return rt_fail(RT_EUSAGE, "ask takes SOURCE..., or --book NAME, or both\nusage: glm1m %s",
                 glm_cmd_ask.usage);
@@ -156,6 +175,7 @@ static rt_status say_refused(const ask_run *run) {
 
 static rt_status read_questions(ask_run *run) {
     const glm_cli *cli = run->cli;
+    if (is_stdin(cli->question)) return ask_questions_piped(&run->questions);
     if (cli->question) return ask_questions_single(cli->question, &run->questions);
     return ask_questions_read(cli->questions, &run->questions);
 }
@@ -207,7 +227,7 @@ const glm_command glm_cmd_ask = {
                  "[--truncate middle]",
         .summary = "ask about files, with citations",
         .details =
-                "Reads files and directories (- is standard input), text, PDF, Word, "
+                "Reads files and directories (- is standard input, where -q - is not), text, PDF, Word, "
                 "OpenDocument, EPUB and RTF files, numbers their passages, and puts the question behind them. The answer is "
                 "streamed to standard output; behind it stands where each quotation is in the "
                 "sources: file and line, or page. A quotation that is not there, or a passage that "

@@ -31,6 +31,8 @@ typedef struct ask_questions {
 RT_MUST_CHECK rt_status ask_questions_read(const char *path, ask_questions *out);
 /* The one of the command line. RT_EUSAGE: it is empty; RT_ENOMEM. */
 RT_MUST_CHECK rt_status ask_questions_single(const char *text, ask_questions *out);
+/* The one of standard input, without the ends of lines that it ends in. RT_EUSAGE: it is empty, or no text; RT_EIO; RT_ENOMEM. */
+RT_MUST_CHECK rt_status ask_questions_piped(ask_questions *out);
 void ask_questions_free(ask_questions *questions);
 
 /* Say that a question cannot be asked, as printf. RT_ENOMEM. */
