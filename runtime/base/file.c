@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "interrupt.h"
+#include "log.h"
 #include "memory.h"
 #include "new_file.h"
 #include "size.h"
@@ -139,6 +140,20 @@ static rt_status await(int fd, const char *name) {
     return rt_fail_errno(RT_EIO, "file: cannot wait for %s", name);
 }
 
+/* Who has named a pipe that nobody writes into, or forgot to name a file, sees what is waited for. A shell's pipe is no
+ * matter: what comes through it may be long in coming. */
+static void say_awaited(int fd, const char *name) {
+    enum { SILENT_MS = 1000 };
+    struct pollfd input = {.fd = fd, .events = POLLIN};
+    if (poll(&input, 1, SILENT_MS) != 0) return;
+    if (isatty(fd))
+        rt_log(RT_LOG_WARN, "file", "waiting for %s: Ctrl-D, at the beginning of a line, ends it",
+                name);
+    else
+        rt_log(RT_LOG_WARN, "file", "waiting for %s: nothing has been written into that pipe yet",
+                name);
+}
+
 /* Read until the end or until there is more than bytes_max; `text` grows as needed. */
 static rt_status read_to_end(
         int fd, const char *name, int64_t bytes_max, char **text, int64_t *n_bytes) {
@@ -168,6 +183,7 @@ rt_status rt_file_read_stream(
         int fd, const char *name, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
     char *text = NULL;
     int64_t n = 0;
+    if (isatty(fd)) say_awaited(fd, name);
     const rt_status status = read_to_end(fd, name, bytes_max, &text, &n);
     if (status != RT_OK) {
         free(text);
@@ -182,6 +198,7 @@ rt_status rt_file_read_pipe(const char *path, int64_t bytes_max, char **bytes, i
     /* O_NONBLOCK: opening one that nobody writes to must not wait where no signal ends it. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open %s", path);
+    if (!isatty(fd)) say_awaited(fd, path);
     const rt_status status = rt_file_read_stream(fd, path, bytes_max, bytes, n_bytes);
     (void)close(fd);
     return status;
