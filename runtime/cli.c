@@ -25,7 +25,7 @@ typedef struct cli_parser {
     char **argv;
     int next; /* index of the next argument */
     glm_cli *cli;
-    bool is_given[64]; /* by index in cli_flags */
+    bool is_given[96]; /* by index in cli_flags */
 } cli_parser;
 
 static int flag_index(const cli_flag *flag) {
@@ -298,6 +298,7 @@ static rt_status begin(const glm_command *const *commands, const glm_command *co
             .temperature = -1.0,
             .top_p = -1.0,
             .top_k = -1,
+            .min_p = -1.0,
             .seed = -1,
             .rounds = -1,
             .min_accuracy = -1.0};

@@ -39,6 +39,7 @@ typedef struct glm_cli {
     double temperature; /* < 0: not given */
     double top_p;       /* < 0: not given */
     int64_t top_k;      /* < 0: not given */
+    double min_p;       /* < 0: not given */
     int64_t seed;       /* -1: not given */
     int n_stop;         /* --stop, repeatable */
     const char **stop;
@@ -120,7 +121,7 @@ typedef struct glm_command {
 
     /* Long names of the flags it takes, separated by spaces: "@engine max-tokens json".
      * @engine stands for -m, -c and everything else that goes into glm_options, @sampling for
-     * --temperature --top-p --top-k --seed. --quiet, --no-progress and --help are always taken. */
+     * --temperature --top-p --top-k --min-p --seed. --quiet, --no-progress and --help are always taken. */
     const char *flags;
     const char *required;      /* of these, the ones that must be given; NULL: none */
     const char *operand_words; /* what the first operand may be, "ls|show"; NULL: anything */

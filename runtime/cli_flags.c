@@ -110,6 +110,8 @@ const cli_flag cli_flags[] = {
                 "sample among the likeliest tokens that hold this much probability"},
         {"top-k", NULL, CLI_COUNT, AT(top_k), "K", NULL, 0.0, 2147483647.0,
                 "sample among the K likeliest tokens; 0 is off"},
+        {"min-p", NULL, CLI_REAL, AT(min_p), "P", NULL, 0.0, 1.0,
+                "sample no token that has less than this share of the likeliest one's probability"},
         {"seed", NULL, CLI_COUNT, AT(seed), "S", NULL, 0.0, 9e18,
                 "the same seed gives the same result"},
         {"num-speculative-tokens", NULL, CLI_INT32, AT(engine.n_speculative), "N", NULL, 0.0,
@@ -184,7 +186,7 @@ static const char engine_flags[] =
         "kv-cache-dtype host-kv-space device-kv-space device-weights-space "
         "kv-disk-dir kv-disk-space kv-io kv-packing linear "
         "tensor-parallel-size nccl threads";
-static const char sampling_flags[] = "temperature top-p top-k seed";
+static const char sampling_flags[] = "temperature top-p top-k min-p seed";
 static const char common_flags[] = "quiet no-progress";
 
 const cli_flag *cli_find_flag(const char *name, size_t n_bytes, bool is_long) {

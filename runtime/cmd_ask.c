@@ -258,7 +258,7 @@ const glm_command glm_cmd_ask = {
                 "asked again. A line that cannot be asked is named, has a record with \"error\", "
                 "which the next run replaces, and makes the exit code 1. --json prints the same record for -q.\n"
                 "\n"
-                "Greedy, unless --temperature, --top-p or --top-k is given. -n: at most so many "
+                "Greedy, unless --temperature, --top-p, --top-k or --min-p is given. -n: at most so many "
                 "tokens an answer (default 1024).\n"
                 "\n"
                 "Examples:\n"

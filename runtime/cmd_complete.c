@@ -285,7 +285,7 @@ const glm_command glm_cmd_complete = {
                 "text,\n"
                 "or after -n tokens (default 512, or what the context leaves).\n"
                 "\n"
-                "Greedy, unless --temperature, --top-p or --top-k is given; what is then left "
+                "Greedy, unless --temperature, --top-p, --top-k or --min-p is given; what is then left "
                 "open\n"
                 "comes from the model's generation_config.json.\n"
                 "\n"

@@ -157,8 +157,9 @@ static void add_sampling(json_t *section, const glm_config *config) {
     if (config->temperature < 0.0F)
         add(section, "sampling", "the model does not say");
     else
-        add(section, "sampling", "temperature %g, top-p %g, top-k %" PRId32,
-                (double)config->temperature, (double)config->top_p, config->top_k);
+        add(section, "sampling", "temperature %g, top-p %g, top-k %" PRId32 ", min-p %g",
+                (double)config->temperature, (double)config->top_p, config->top_k,
+                (double)config->min_p);
 }
 
 static void add_variant(json_t *section, const glm_variant *variant) {

@@ -309,15 +309,18 @@ static rt_status read_sampling(const glm_keys *from, glm_config *config) {
     bool is_sampled = true;
     double temperature = 1;
     double top_p = 1;
+    double min_p = 0;
     if (glm_keys_has(from, "do_sample")) RT_TRY(glm_keys_bool(from, "do_sample", &is_sampled));
     if (glm_keys_has(from, "temperature"))
         RT_TRY(glm_keys_real(from, "temperature", 0, 100, &temperature));
     if (glm_keys_has(from, "top_p")) RT_TRY(glm_keys_real(from, "top_p", 1e-6, 1, &top_p));
     if (glm_keys_has(from, "top_k"))
         RT_TRY(glm_keys_int32(from, "top_k", 0, VOCAB_MAX, &config->top_k));
+    if (glm_keys_has(from, "min_p")) RT_TRY(glm_keys_real(from, "min_p", 0, 1, &min_p));
     if (glm_keys_has(from, "do_sample") || glm_keys_has(from, "temperature"))
         config->temperature = is_sampled ? (float)temperature : 0.0F;
     config->top_p = (float)top_p;
+    config->min_p = (float)min_p;
     return RT_OK;
 }
 
@@ -326,8 +329,8 @@ static void warn_of_sampling(const glm_keys *from, glm_config *config) {
     static const struct {
         const char *key;
         double neutral;
-    } absent[] = {{"repetition_penalty", 1.0}, {"no_repeat_ngram_size", 0.0}, {"min_p", 0.0},
-            {"typical_p", 1.0}, {"num_beams", 1.0}};
+    } absent[] = {{"repetition_penalty", 1.0}, {"no_repeat_ngram_size", 0.0}, {"typical_p", 1.0},
+            {"num_beams", 1.0}};
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
         const json_t *value = json_object_get(from->root, absent[i].key);
         if (!json_is_number(value) || json_number_value(value) == absent[i].neutral) continue;

@@ -43,6 +43,7 @@ typedef struct glm_config {
     float temperature;
     float top_p;
     int32_t top_k; /* 0: none */
+    float min_p;   /* 0: none */
 
     char model_type[32];
     char origin[64]; /* _name_or_path: what the model was saved from, "" when it does not say */

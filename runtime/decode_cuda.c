@@ -65,6 +65,7 @@ static glm_cuda_draw draw_of(const glm_draw *draw) {
             .top_p = s->top_p,
             .at = fminf((float)glm_sampling_draw(s->seed, draw->step), below_1),
             .top_k = s->top_k,
+            .margin = glm_sampling_margin(s),
             .n_valid = (int32_t)draw->n_valid};
 }
 

@@ -54,6 +54,7 @@ typedef struct glm_cuda_draw {
     float at;        /* the draw, in [0, 1) */
     int32_t top_k;   /* 0: all */
     int32_t n_valid; /* logits that count, at most 2^20; 0: nothing is drawn from the row */
+    float margin; /* of min_p: at most 0, added to the largest logit; none below is drawn. -INFINITY: off */
 } glm_cuda_draw;
 
 /* Sampling as glm_sample does it, but that weights are added in fp32, so that a draw at the very edge of two tokens'

@@ -262,8 +262,12 @@ typedef struct glm_sampling {
     float temperature;
     float top_p;   /* 1: off */
     int32_t top_k; /* 0: off */
+    float min_p; /* 0: off; else no token is drawn that has less than this share of the likeliest one's probability */
     uint64_t seed;
 } glm_sampling;
+
+/* min_p in logits: none is drawn that is less than the largest, plus this; at most 0, -INFINITY where it is off. */
+float glm_sampling_margin(const glm_sampling *sampling);
 
 /* Choose from one row of logits; ids >= n_valid (padding rows) are never chosen. `step` counts the
  * tokens drawn so far: the same seed and step give the same draw.
@@ -278,7 +282,7 @@ RT_MUST_CHECK rt_status glm_session_choose(glm_session *session, int64_t n_valid
         const glm_sampling *sampling, int64_t step, int32_t *id);
 
 /* glm_sample among the ids for which `allows` is true. It is called for the likeliest id first, then on in that order, and
- * no further than temperature, top_p and top_k make it matter.
+ * no further than temperature, top_p, top_k and min_p, which is of the likeliest one allowed, make it matter.
  * RT_EUSAGE  none is allowed */
 typedef bool glm_allows(const void *context, int32_t id);
 RT_MUST_CHECK rt_status glm_sample_allowed(const float *logits, int64_t vocab, int64_t n_valid,

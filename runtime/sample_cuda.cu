@@ -3,10 +3,10 @@
  * A candidate's rank is a 52-bit number: its logit's bits so that they order as logits do, then its
  * id, the lower the better. What sorting is for, the rank at which weights added up in descending
  * order pass a number, is found digit by digit: 13 passes over the row, each of which settles 4
- * bits. top_k is that search with weights of 1, top_p one with the softmax weights, the draw
+ * bits. top_k and min_p are that search with weights of 1, top_p one with the softmax weights, the draw
  * another. Sums have one fixed order, so the choice is the same every time.
  *
- * One block a row, 1 to 43 passes over it; a row of 151552 logits is 592 KiB, in L2. */
+ * One block a row, 1 to 44 passes over it; a row of 151552 logits is 592 KiB, in L2. */
 #include "attention/ptx.cuh"
 
 #include "ops_cuda.h"
@@ -116,6 +116,18 @@ PTX_DEVICE uint64_t search(
     return found > row.worst_rank ? found : row.worst_rank;
 }
 
+/* How many of the best top_k and min_p leave; a float holds each number of ids. */
+PTX_DEVICE float number_kept(const row_view &row, const glm_cuda_draw &draw, ptx_smem smem) {
+    const float n_most = draw.top_k > 0 && draw.top_k < row.n ? (float)draw.top_k : (float)row.n;
+    const float least = row.max + draw.margin;
+    float n_likely[1] = {0.0f};
+    if (draw.margin == -INFINITY) return n_most;
+    for (int id = ptx_thread(); id < row.n; id += THREADS)
+        if (row.logits[id] >= least) n_likely[0] += 1.0f;
+    sum_of_block(n_likely, smem);
+    return fminf(n_most, n_likely[0]);
+}
+
 PTX_DEVICE uint64_t better(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
@@ -167,8 +179,8 @@ static __global__ void __launch_bounds__(THREADS) glm_sample_kernel(const glm_cu
     if (is_finite && draw.temperature > 0.0f) {
         row.max = row.logits[id_of(choice)];
         row.scale = fminf(1.4426950408889634f / draw.temperature, FLT_MAX);
-        if (draw.top_k > 0 && draw.top_k < row.n)
-            row.worst_rank = search(row, (float)draw.top_k, false, true, smem);
+        const float n_kept = number_kept(row, draw, smem);
+        if (n_kept < (float)row.n) row.worst_rank = search(row, n_kept, false, true, smem);
         if (draw.top_p < 1.0f) /* of 0 the best is left */
             row.worst_rank = search(row, fmaxf(draw.top_p * sum_of_weights(row, smem), FLT_MIN),
                     false, false, smem);

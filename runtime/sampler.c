@@ -116,8 +116,22 @@ static rt_status sort_all(const float *logits, int64_t n_valid, candidate **out)
     return RT_OK;
 }
 
+float glm_sampling_margin(const glm_sampling *sampling) {
+    return sampling->min_p > 0.0F ? sampling->temperature * logf(sampling->min_p) : -INFINITY;
+}
+
+/* How many of n sorted candidates min_p leaves. */
+static int64_t n_likely(const candidate *sorted, int64_t n, const glm_sampling *sampling) {
+    const float least = sorted[0].logit + glm_sampling_margin(sampling);
+    int64_t n_left = 1;
+    if (sampling->min_p <= 0.0F) return n;
+    while (n_left < n && sorted[n_left].logit >= least) n_left++;
+    return n_left;
+}
+
 /* One of the first n sorted candidates. */
 static int32_t choose(candidate *sorted, int64_t n, const glm_sampling *sampling, int64_t step) {
+    n = n_likely(sorted, n, sampling);
     if (sampling->top_k > 0 && sampling->top_k < n) n = sampling->top_k;
     const double total = weigh(sorted, n, sampling->temperature);
     if (sampling->top_p < 1.0f) n = nucleus(sorted, n, total, sampling->top_p);
@@ -162,14 +176,15 @@ static void find_nucleus(allowed *kept, const candidate *sorted, double wanted) 
         kept->nucleus_weight += (double)sorted[kept->n_nucleus++].weight;
 }
 
-/* Weigh the candidates, of which the first is allowed, and move the allowed ones to the front that top_k and top_p leave, which
- * count those alone. It goes on until it makes no difference which of the others are allowed: they weigh less than rounding does, or
+/* Weigh the candidates, of which the first is allowed, and move the allowed ones to the front that min_p, top_k and top_p leave,
+ * which count those alone. It goes on until it makes no difference which of the others are allowed: they weigh less than rounding does, or
  * top_p is reached though all were. Where it is reached so by more of the allowed ones, and the others weigh a hundredth of those, all
  * count as allowed: to find out which are would be to ask about most of a vocabulary. */
 static int64_t keep_allowed(candidate *sorted, int64_t n, const glm_sampling *sampling,
         glm_allows *allows, const void *context) {
     const double almost_nothing = 1e-7, little = 0.01;
     const double top_p = fmin((double)sampling->top_p, 1.0);
+    n = n_likely(sorted, n, sampling);
     const int64_t n_most = sampling->top_k > 0 && sampling->top_k < n ? sampling->top_k : n;
     double rest = weigh(sorted, n, sampling->temperature);
     double more = 0.0; /* that the others can weigh of whom top_k has room for */

@@ -169,7 +169,7 @@ bool glm_draw_is_like(const glm_draw *a, const glm_draw *b) {
     return a->step == b->step && a->n_valid == b->n_valid &&
            a->sampling.temperature == b->sampling.temperature &&
            a->sampling.top_p == b->sampling.top_p && a->sampling.top_k == b->sampling.top_k &&
-           a->sampling.seed == b->sampling.seed;
+           a->sampling.min_p == b->sampling.min_p && a->sampling.seed == b->sampling.seed;
 }
 
 static rt_status choose(glm_session *session, const glm_draw *wanted, int32_t *id) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A request that asks for what would change its answer and is not there (guided_json, min_p, best_of, ...) is refused, and
+# A request that asks for what would change its answer and is not there (guided_json, repeat_penalty, best_of, ...) is refused, and
 # the field named with what has it here; one that knows the field, and asks for nothing by it, is answered.
 set -u
 cd "$(dirname "$0")/.." || exit 1

@@ -26,6 +26,7 @@ static void check_ranges(const glm_config *config) {
     FUZZ_REQUIRE(config->rms_eps > 0 && config->rms_eps <= 0.1001F);
     FUZZ_REQUIRE(config->top_p > 0 && config->top_p <= 1 && isfinite(config->temperature));
     FUZZ_REQUIRE(config->top_k >= 0);
+    FUZZ_REQUIRE(config->min_p >= 0.0F && config->min_p <= 1.0F);
     FUZZ_REQUIRE(config->n_stop_ids >= 0 && config->n_stop_ids <= GLM_STOP_IDS_MAX);
     for (int32_t i = 0; i < config->n_stop_ids; i++)
         FUZZ_REQUIRE(config->stop_ids[i] >= 0 && config->stop_ids[i] < config->vocab);
@@ -73,7 +74,7 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
         free(text);
     }
     fuzz_add_text(corpus, 1,
-            "{\"do_sample\": false, \"top_k\": 40, \"eos_token_id\": 5, \"temperature\": 1}");
+            "{\"do_sample\": false, \"top_k\": 40, \"min_p\": 0.05, \"eos_token_id\": 5, \"temperature\": 1}");
 }
 
 void fuzz_repair(uint8_t *bytes, size_t n_bytes) {

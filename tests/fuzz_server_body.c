@@ -110,6 +110,7 @@ static void check_request(const srv_request *request, int64_t vocab) {
     FUZZ_REQUIRE(settings->sampling.temperature >= 0.0F && settings->sampling.temperature <= 2.0F);
     FUZZ_REQUIRE(settings->sampling.top_p > 0.0F && settings->sampling.top_p <= 1.0F);
     FUZZ_REQUIRE(settings->sampling.top_k >= 0);
+    FUZZ_REQUIRE(settings->sampling.min_p >= 0.0F && settings->sampling.min_p <= 1.0F);
     FUZZ_REQUIRE(settings->n_top >= 0 && settings->n_top <= SRV_TOP_MAX);
     FUZZ_REQUIRE(settings->n_stop <= srv_limit_of(SRV_STOP_TEXTS));
     for (int i = 0; i < settings->n_stop; i++) FUZZ_REQUIRE(settings->stop[i][0] != '\0');
@@ -166,7 +167,7 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":2147483647}",
             "{\"messages\":[{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]},"
             "{\"role\":\"user\",\"content\":\"\\u00e9\"}],\"temperature\":0.5,\"top_p\":0.9,"
-            "\"top_k\":3,\"seed\":7,\"stop\":[\"a\",\"b\"],\"stream\":true,\"logprobs\":true,"
+            "\"top_k\":3,\"min_p\":0.1,\"seed\":7,\"stop\":[\"a\",\"b\"],\"stream\":true,\"logprobs\":true,"
             "\"top_logprobs\":20,\"stream_options\":{\"include_usage\":true}}",
             "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"x\","
             "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"

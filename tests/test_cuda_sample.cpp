@@ -18,12 +18,13 @@ struct candidate {
 };
 
 static std::vector<candidate> sorted_candidates(
-        const float *logits, int n, float t, int top_k, float top_p) {
+        const float *logits, int n, float t, int top_k, float top_p, float margin) {
     std::vector<candidate> all;
     for (int i = 0; i < n; i++) all.push_back({logits[i], i, 0.0});
     std::stable_sort(all.begin(), all.end(),
             [](const candidate &a, const candidate &b) { return a.logit > b.logit; });
     if (top_k > 0 && top_k < n) all.resize((size_t)top_k);
+    while (all.back().logit < all[0].logit + margin) all.pop_back();
     double total = 0.0, sum = 0.0;
     for (auto &c : all)
         total += c.weight = exp(((double)c.logit - (double)all[0].logit) / (double)t);
@@ -35,8 +36,10 @@ static std::vector<candidate> sorted_candidates(
     return all;
 }
 
-static int choose(const float *logits, int n, float t, int top_k, float top_p, float draw) {
-    const cuda_buffer<glm_cuda_draw> draws(std::vector<glm_cuda_draw>{{t, top_p, draw, top_k, n}});
+static int choose(const float *logits, int n, float t, int top_k, float top_p, float draw,
+        float margin = -INFINITY) {
+    const cuda_buffer<glm_cuda_draw> draws(
+            std::vector<glm_cuda_draw>{{t, top_p, draw, top_k, n, margin}});
     const cuda_buffer<int32_t> id(1);
     const glm_cuda_sample_args args = {logits, n, 1, draws.data, id.data};
     CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
@@ -50,21 +53,21 @@ static bool is_tried(size_t i, size_t n) {
     return i < (are_few ? 1 : 4) || i + 1 == n || i % (are_few ? 19 : 7) == 0;
 }
 
-static void draws(int n, float step, float t, int top_k, float top_p) {
+static void draws(int n, float step, float t, int top_k, float top_p, float margin = -INFINITY) {
     cuda_buffer<float> logits(n);
     uint64_t random = (uint64_t)n;
     for (int i = 0; i < n; i++) logits[i] = roundf(random_normal(&random) * 4.0f / step) * step;
-    const auto right = sorted_candidates(logits.data, n, t, top_k, top_p);
+    const auto right = sorted_candidates(logits.data, n, t, top_k, top_p, margin);
     double total = 0.0, sum = 0.0;
     for (const auto &c : right) total += c.weight;
     for (size_t i = 0; i < right.size(); i++) {
         if (is_tried(i, right.size()) && right[i].weight / total > 1e-4) {
             const double middle = (sum + right[i].weight / 2) / total;
-            CHECK(choose(logits.data, n, t, top_k, top_p, (float)middle) == right[i].id);
+            CHECK(choose(logits.data, n, t, top_k, top_p, (float)middle, margin) == right[i].id);
         }
         sum += right[i].weight;
     }
-    CHECK(choose(logits.data, n, 0.0f, top_k, top_p, 0.3f) == right[0].id);
+    CHECK(choose(logits.data, n, 0.0f, top_k, top_p, 0.3f, margin) == right[0].id);
 }
 
 /* Rows together, many times: the same choices, each as alone. */
@@ -76,7 +79,7 @@ static void repeats() {
     uint64_t random = 77;
     for (int64_t i = 0; i < logits.n; i++) logits[i] = random_normal(&random) * 4.0f;
     for (int i = 0; i < rows; i++)
-        draws_of[i] = {0.9f, 0.9f, (float)(i + 1) / (float)(rows + 1), 0, n};
+        draws_of[i] = {0.9f, 0.9f, (float)(i + 1) / (float)(rows + 1), 0, n, -INFINITY};
     glm_cuda_sample_args args = {logits.data, n, rows, draws_of.data, first.data};
     CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
     cuda_wait();
@@ -107,7 +110,7 @@ static void extremes() {
 int main() {
     emu_seed(0);
     if (cuda_is_least()) { /* every search there is, and the best */
-        draws(600, 0.25f, 0.7f, 20, 0.8f);
+        draws(600, 0.25f, 0.7f, 20, 0.8f, -3.0f);
         return 0;
     }
     repeats();
@@ -117,6 +120,12 @@ int main() {
     draws(1500, 0.25f, 0.7f, 20, 1.0f);
     draws(1500, 0.001f, 0.7f, 50, 0.8f);
     draws(33, 1.0f, 2.0f, 5, 0.5f);
+    draws(1500, 0.25f, 0.7f, 0, 1.0f,
+            0.7f * logf(0.05f)); /* min-p, of exact logits ties included */
+    draws(1500, 0.25f, 0.7f, 0, 1.0f, -2.0f);
+    draws(1500, 0.001f, 0.7f, 50, 0.8f, -1.5f);
+    draws(37, 0.25f, 1.0f, 3, 1.0f, -9.0f);
+    draws(37, 0.25f, 0.8f, 0, 1.0f, 0.0f);
     cuda_buffer<float> logits(40);
     for (int i = 0; i < 40; i++) logits[i] = i == 33 ? NAN : 1.0f;
     CHECK(choose(logits.data, 40, 1.0f, 0, 1.0f, 0.5f) == -1);

@@ -193,30 +193,33 @@ static void check_streamed(const char *dir, uint64_t n_seeds) {
     standin_cuda_get()->order = STANDIN_LATE;
 }
 
-/* Two sessions of the same text, one greedy and one not, decoded together: the tokens that the device draws, without
+/* Sessions of the same text, one greedy and the others not, decoded together: the tokens that the device draws, without
  * the logits, are glm_sample's of the same logits, which are there all the same when they are asked for. */
 static void check_draws(const char *dir) {
-    static const glm_sampling how[2] = {
-            {.top_p = 1.0f}, {.temperature = 0.9f, .top_p = 0.8f, .seed = 5}};
+    enum { N = 4 };
+    static const glm_sampling how[N] = {{.top_p = 1.0f},
+            {.temperature = 0.9f, .top_p = 0.8f, .seed = 5},
+            {.temperature = 1.5f, .top_p = 1.0f, .min_p = 0.3f, .seed = 6},
+            {.temperature = 1.5f, .top_p = 0.9f, .top_k = 20, .min_p = 0.1f, .seed = 7}};
     glm_engine *engine = NULL;
-    glm_session *sessions[2];
+    glm_session *sessions[N];
     const glm_options options = {.model_dir = dir,
             .device = "cuda",
             .max_len = 64,
-            .max_seqs = 2,
-            .extra_kv_tokens = 64,
+            .max_seqs = N,
+            .extra_kv_tokens = N * 128,
             .threads = 1};
     int64_t n_copied = 0;
-    int32_t chosen[2];
+    int32_t chosen[N];
     help_require(glm_engine_open(&options, &engine), "engine");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < N; i++) {
         help_require(glm_session_create(engine, 32, &sessions[i]), "session");
         help_require(glm_prefill(sessions[i], ids, 5), "prefill");
         help_require(glm_session_choose(sessions[i], 260, &how[i], 0, &chosen[i]), "a token");
     }
     for (int64_t step = 1; step < 2 + N_STEPS; step++) {
-        help_require(glm_decode(sessions, chosen, 2), "decode");
-        for (int i = 0; i < 2; i++) {
+        help_require(glm_decode(sessions, chosen, N), "decode");
+        for (int i = 0; i < N; i++) {
             const int64_t before = standin_cuda_get()->n_calls;
             const float *logits = NULL;
             int64_t n_rows = 0;
@@ -237,7 +240,7 @@ static void check_draws(const char *dir) {
         printf("FAIL: logits were brought for tokens that were drawn\n");
         n_failed++;
     }
-    for (int i = 0; i < 2; i++) glm_session_free(sessions[i]);
+    for (int i = 0; i < N; i++) glm_session_free(sessions[i]);
     glm_engine_close(engine);
 }
 

@@ -292,6 +292,7 @@ static const edit generation_edits[] = {
         {"top_p 0", "\"top_p\": 0.8", "\"top_p\": 0", "\"top_p\"", "CF_RANGE"},
         {"top_p 2", "\"top_p\": 0.8", "\"top_p\": 2", "\"top_p\"", "CF_RANGE"},
         {"top_k negative", "\"top_p\": 0.8", "\"top_k\": -1", "\"top_k\"", "CF_RANGE"},
+        {"min_p 2", "\"top_p\": 0.8", "\"min_p\": 2", "\"min_p\"", "CF_RANGE"},
         {"top_k 2^31", "\"top_p\": 0.8", "\"top_k\": 2147483648", "\"top_k\"", "CF_RANGE"},
         {"do_sample 1", "\"do_sample\": true", "\"do_sample\": 1", "\"do_sample\"", "CF_TYPE"},
         {"eos behind the vocabulary", "[256, 257]", "[280]", "\"eos_token_id\"", "CF_VALUE"},

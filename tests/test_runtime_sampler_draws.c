@@ -1,4 +1,4 @@
-/* Sampling: greedy takes the largest logit and the lowest id among equals; top-k, top-p and padding
+/* Sampling: greedy takes the largest logit and the lowest id among equals; top-k, top-p, min-p and padding
  * rows bound what can be drawn, of equals the lower id first; frequencies follow the softmax; the same seed and step draw the
  * same; NaN and Inf are errors.
  *
@@ -68,6 +68,27 @@ static void check_shares(void) {
     count(&top_p, counts);
     expect_share(counts, 0, 1.0 / 3.0, "top-p 0.7, second");
     expect_share(counts, 2, 0.0, "top-p 0.7, third");
+
+    /* 1/4 is half of the likeliest one's; 1/8 is less than that, and left out before top-p counts: 1/2 of 3/4 is not enough. */
+    const glm_sampling min_p = {.temperature = 1.0f, .top_p = 1.0f, .min_p = 0.4f, .seed = 8};
+    const glm_sampling of_those = {.temperature = 1.0f, .top_p = 0.7f, .min_p = 0.4f, .seed = 8};
+    for (int i = 0; i < 2; i++) {
+        count(i == 0 ? &min_p : &of_those, counts);
+        expect_share(counts, 1, 2.0 / 3.0, "min-p 0.4, first");
+        expect_share(counts, 0, 1.0 / 3.0, "min-p 0.4, second");
+    }
+    const glm_sampling least = {.temperature = 1.0f, .top_p = 1.0f, .min_p = 1.0f, .seed = 9};
+    count(&least, counts);
+    expect_share(counts, 1, 1.0, "min-p 1");
+    /* Of twice the temperature the odds are 1 : 0.71 : 1/2 : 0.35 : 0.35; of three top-k leaves two. */
+    const glm_sampling hot = {.temperature = 2.0f, .top_p = 1.0f, .min_p = 0.4f, .seed = 10};
+    count(&hot, counts);
+    expect_share(counts, 2, 0.5 / (1.5 + sqrt(0.5)), "min-p 0.4 of a temperature of 2, third");
+    expect_share(counts, 3, 0.0, "min-p 0.4 of a temperature of 2, fourth");
+    const glm_sampling hot_top_k = {
+            .temperature = 2.0f, .top_p = 1.0f, .min_p = 0.4f, .top_k = 2, .seed = 11};
+    count(&hot_top_k, counts);
+    expect_share(counts, 0, sqrt(0.5) / (1.0 + sqrt(0.5)), "min-p 0.4 and top-k 2, second");
 
     /* Half the temperature squares the odds: 1 : 1/4 : 1/16 : 1/64 : 1/64. */
     const glm_sampling cold = {.temperature = 0.5f, .top_p = 1.0f, .seed = 4};

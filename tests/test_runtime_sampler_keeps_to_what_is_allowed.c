@@ -1,5 +1,5 @@
 /* Sampling where some tokens may not follow: what is drawn may, with the softmax's odds among those that may, however unlikely
- * they are; greedy takes the likeliest of them; top-k and top-p count them alone; where all may, it is glm_sample to the id;
+ * they are; greedy takes the likeliest of them; top-k, top-p and min-p count them alone; where all may, it is glm_sample to the id;
  * where none may, an error. No more are asked about than make a difference.
  *
  * Method: a row of known probabilities; of many draws the counts lie within 5 standard deviations. */
@@ -50,11 +50,14 @@ static void check_drawn(void) {
     const glm_sampling top_p = {.temperature = 1.0f, .top_p = 0.6f, .seed = 3};
     const glm_sampling both = {.temperature = 1.0f, .top_p = 0.8f, .top_k = 3, .seed = 5};
     const glm_sampling most = {.temperature = 1.0f, .top_p = 0.9f, .seed = 6};
+    const glm_sampling min_p = {.temperature = 1.0f, .top_p = 1.0f, .min_p = 0.2f, .seed = 7};
     const unsigned odd = 0x2a;   /* ids 1, 3, 5 */
     const unsigned first = 0x03; /* of 48: what is not allowed behind them counts for nothing */
     check_odds(likely, &plain, odd, (double[]){0, 16, 0, 4, 0, 1}, "the likely");
     check_odds(unlikely, &plain, odd, (double[]){0, 16, 0, 4, 0, 1}, "the unlikely");
     check_odds(likely, &top_k, odd, (double[]){0, 16, 0, 4, 0, 0}, "top-k 2");
+    check_odds(likely, &min_p, odd, (double[]){0, 16, 0, 4, 0, 0}, "min-p 0.2 of 16");
+    check_odds(unlikely, &min_p, 0x3e, (double[]){0, 16, 8, 4, 0, 0}, "min-p 0.2 of the unlikely");
     check_odds(likely, &top_p, 0x3c, (double[]){0, 0, 8, 4, 0, 0}, "top-p 0.6");
     check_odds(likely, &top_p, odd, (double[]){0, 1, 0, 0, 0, 0}, "top-p 0.6 of one");
     check_odds(likely, &top_p, first, (double[]){1, 0, 0, 0, 0, 0}, "top-p 0.6 of 0.67");

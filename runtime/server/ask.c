@@ -80,6 +80,7 @@ static bool read_sampling(
         const json_t *body, const glm_config *config, glm_sampling *sampling, srv_error *error) {
     double temperature = config->temperature >= 0.0F ? (double)config->temperature : 1.0;
     double top_p = config->top_p > 0.0F ? (double)config->top_p : 1.0;
+    double min_p = (double)config->min_p;
     int64_t top_k = config->top_k;
     int64_t seed = -1;
     bool samples = true; /* do_sample, of Zhipu's API */
@@ -87,6 +88,7 @@ static bool read_sampling(
             !srv_get_real(body, "temperature", 0.0, 2.0, &temperature, error) ||
             !srv_get_real(body, "top_p", 0.0, 1.0, &top_p, error) ||
             !srv_get_int(body, "top_k", -1, INT32_MAX, &top_k, error) ||
+            !srv_get_real(body, "min_p", 0.0, 1.0, &min_p, error) ||
             !srv_get_int(body, "seed", INT64_MIN, INT64_MAX, &seed, error))
         return false;
     uint64_t random = (uint64_t)seed;
@@ -96,6 +98,7 @@ static bool read_sampling(
     *sampling = (glm_sampling){.temperature = is_greedy ? 0.0F : (float)temperature,
             .top_p = is_greedy ? 1.0F : (float)top_p,
             .top_k = (int32_t)rt_max64(top_k, 0),
+            .min_p = (float)min_p,
             .seed = random};
     return true;
 }

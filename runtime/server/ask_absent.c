@@ -50,7 +50,6 @@ static const struct {
     double neutral;
 } absent_numbers[] = {
         {"repeat_penalty", 1.0},
-        {"min_p", 0.0},
         {"typical_p", 1.0},
         {"typ_p", 1.0},
         {"mirostat", 0.0},

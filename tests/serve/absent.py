@@ -20,7 +20,7 @@ CHANGES = {
     "use_beam_search": True, "include_stop_str_in_output": True, "truncate_prompt_tokens": 3, "prompt_logprobs": 0,
     "return_tokens_as_token_ids": True, "return_token_ids": True, "max_new_tokens": 3, "n_predict": 3, "extra_body": {"top_k": 1},
     "response_format": {"type": "json_object", "schema": SCHEMA},
-    "repeat_penalty": 1.1, "min_p": 0.1,
+    "repeat_penalty": 1.1,
     "typical_p": 0.9, "typ_p": 0.9, "mirostat": 2, "dynatemp_range": 0.5, "dry_multiplier": 0.8, "xtc_probability": 0.5,
     "thinking": {"type": "always"}, "reasoning_effort": "lots", "verbosity": "low", "reasoning": {"effort": 3}, "enable_thinking": True,
     "min_tokens": 2, "skip_special_tokens": False, "best_of": 2}
