@@ -1,5 +1,5 @@
 /* One answer on its way out: a generated id -> its bytes -> whole characters -> no stop text; and, where
- * it is bound to a form, only ids that keep to it; where it has a bias, by logits that it changes. */
+ * it is bound to a form, only ids that keep to it; where it has a bias, by logits that it changes; where it has a least length, none that ends it before. */
 #ifndef GLM_ANSWER_H
 #define GLM_ANSWER_H
 
@@ -9,12 +9,18 @@
 #include "stop.h"
 #include "tokenizer.h"
 
-/* Zero-initialise, then set the tokenizer and, where there are any, the stop texts, the form and the bias. */
+/* Zero-initialise, then set the tokenizer and, where there are any, the stop texts, the form, the bias, and how long it is at
+ * least. */
 typedef struct glm_answer {
     const glm_tokenizer *tokenizer; /* borrowed */
     glm_form form;                  /* what may come next; zero: anything */
     glm_bias bias;                  /* owned; its counts are those of the ids chosen */
-    glm_stop stop;                  /* stop.is_found: nothing more comes out */
+    const int32_t
+            *end_ids; /* [n_end_ids] borrowed: by which an answer ends, where n_least is set */
+    int n_end_ids;
+    int64_t n_least; /* of so many ids none ends the answer, nor does a stop text in what they say */
+    int64_t n_put;
+    glm_stop stop; /* stop.is_found: nothing more comes out */
     glm_utf8_stream characters;
     char *whole; /* the last id's whole characters */
     int64_t capacity;

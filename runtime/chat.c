@@ -29,9 +29,22 @@ static int32_t role_id(const glm_tokenizer *tokenizer, glm_chat_role role) {
     return -1;
 }
 
+int glm_chat_turn_ends(const glm_tokenizer *tokenizer, int32_t ids[GLM_CHAT_TURN_ENDS]) {
+    const glm_special_ids specials = glm_tokenizer_specials(tokenizer);
+    const int32_t all[GLM_CHAT_TURN_ENDS] = {
+            specials.endoftext, specials.user, specials.observation};
+    int n = 0;
+    for (int i = 0; i < GLM_CHAT_TURN_ENDS; i++)
+        if (all[i] >= 0) ids[n++] = all[i];
+    return n;
+}
+
 bool glm_chat_ends_turn(const glm_tokenizer *tokenizer, int32_t id) {
-    const glm_special_ids ids = glm_tokenizer_specials(tokenizer);
-    return id >= 0 && (id == ids.endoftext || id == ids.user || id == ids.observation);
+    int32_t ids[GLM_CHAT_TURN_ENDS];
+    const int n = glm_chat_turn_ends(tokenizer, ids);
+    for (int i = 0; i < n; i++)
+        if (ids[i] == id) return true;
+    return false;
 }
 
 static rt_status push_special(int32_t id, const char *text, glm_ids *out) {

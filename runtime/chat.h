@@ -84,5 +84,8 @@ RT_MUST_CHECK rt_status glm_chat_prompt_call(
 /* Whether a generated id ends the assistant's turn: <|endoftext|>, <|user|> (the turn is done) or
  * <|observation|> (it waits for a tool), whatever the checkpoint's eos_token_id says. */
 bool glm_chat_ends_turn(const glm_tokenizer *tokenizer, int32_t id);
+/* Those of them that the tokenizer has; returns how many. */
+enum { GLM_CHAT_TURN_ENDS = 3 };
+int glm_chat_turn_ends(const glm_tokenizer *tokenizer, int32_t ids[GLM_CHAT_TURN_ENDS]);
 
 #endif

@@ -167,7 +167,7 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":2147483647}",
             "{\"messages\":[{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]},"
             "{\"role\":\"user\",\"content\":\"\\u00e9\"}],\"temperature\":0.5,\"top_p\":0.9,"
-            "\"top_k\":3,\"min_p\":0.1,\"seed\":7,\"stop\":[\"a\",\"b\"],\"stream\":true,\"logprobs\":true,"
+            "\"top_k\":3,\"min_p\":0.1,\"min_tokens\":2,\"seed\":7,\"stop\":[\"a\",\"b\"],\"stream\":true,\"logprobs\":true,"
             "\"top_logprobs\":20,\"stream_options\":{\"include_usage\":true}}",
             "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"x\","
             "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"

@@ -115,12 +115,6 @@ bool srv_check_no(const json_t *body, const char *name, const char *instead, srv
     return check_absent(body, &(absent){name, instead}, error);
 }
 
-/* An answer that no id ends has as many as it may: benchmarks ask for both. */
-static bool check_least(const json_t *body, srv_error *error) {
-    return json_is_true(json_object_get(body, "ignore_eos")) ||
-           srv_require_neutral(body, "min_tokens", 0.0, error);
-}
-
 /* An answer is text: any other is refused, also beside text. */
 static bool check_modalities(const json_t *body, srv_error *error) {
     const json_t *list = json_object_get(body, "modalities");
@@ -193,8 +187,7 @@ bool srv_check_absent(const json_t *body, srv_error *error) {
             return false;
     if (!srv_check_effort(json_object_get(body, "reasoning_effort"), "reasoning_effort", error) ||
             !check_thinking(body, error) || !check_reasoning(body, error) ||
-            !srv_check_verbosity(body, error) || !check_least(body, error) ||
-            !check_modalities(body, error))
+            !srv_check_verbosity(body, error) || !check_modalities(body, error))
         return false;
     if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;
     return skips_specials || srv_refuse_field(error, "skip_special_tokens",

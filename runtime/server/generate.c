@@ -178,14 +178,29 @@ static rt_status put(srv_sequence *sequence, int32_t id, bool waits_for_tool) {
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static bool is_stop_id(const srv_sequence *sequence, const glm_engine *engine, int32_t id) {
+static void add_end_ids(srv_sequence *sequence, const int32_t *ids, int n) {
+    for (int i = 0; i < n; i++) sequence->end_ids[sequence->n_end_ids++] = ids[i];
+}
+
+/* Before anything is chosen. */
+static void list_end_ids(srv_sequence *sequence, const glm_engine *engine) {
     const srv_settings *settings = &sequence->request->settings;
-    for (int i = 0; i < settings->n_stop_ids; i++)
-        if (settings->stop_ids[i] == id) return true;
-    if (settings->ignores_stop_ids) return false;
-    if (glm_is_stop_id(glm_engine_config(engine), id)) return true;
-    return sequence->request->api != SRV_COMPLETION &&
-           glm_chat_ends_turn(sequence->answer.tokenizer, id);
+    const glm_config *config = glm_engine_config(engine);
+    int32_t turn_ends[GLM_CHAT_TURN_ENDS];
+    sequence->n_end_ids = 0;
+    add_end_ids(sequence, settings->stop_ids, settings->n_stop_ids);
+    if (!settings->ignores_stop_ids) add_end_ids(sequence, config->stop_ids, config->n_stop_ids);
+    if (!settings->ignores_stop_ids && sequence->request->api != SRV_COMPLETION)
+        add_end_ids(sequence, turn_ends, glm_chat_turn_ends(sequence->answer.tokenizer, turn_ends));
+    sequence->answer.end_ids = sequence->end_ids;
+    sequence->answer.n_end_ids = sequence->n_end_ids;
+    sequence->answer.n_least = settings->min_tokens;
+}
+
+static bool is_stop_id(const srv_sequence *sequence, int32_t id) {
+    for (int i = 0; i < sequence->n_end_ids; i++)
+        if (sequence->end_ids[i] == id) return true;
+    return false;
 }
 
 /* Which stop text was found: what is held back begins with it. */
@@ -217,14 +232,13 @@ static rt_status put_end(srv_sequence *sequence, bool waits_for_tool) {
 }
 
 /* The token's text and whether it is the last, with the request's lock. */
-static rt_status give_out(
-        srv_sequence *sequence, const glm_engine *engine, int32_t id, srv_finish *finish) {
+static rt_status give_out(srv_sequence *sequence, int32_t id, srv_finish *finish) {
     srv_choice *choice = sequence->choice;
     const glm_stop *stop = &sequence->answer.stop;
     *finish = SRV_FINISH_NONE;
     RT_TRY(begin_forced_call(sequence));
     choice->n_generated++;
-    if (is_stop_id(sequence, engine, id)) {
+    if (is_stop_id(sequence, id)) {
         *finish = SRV_FINISH_STOP;
         const int32_t observation = glm_tokenizer_specials(sequence->answer.tokenizer).observation;
         return put_end(sequence, id == observation);
@@ -254,9 +268,10 @@ static glm_sampling sampling_of(const srv_sequence *sequence) {
 }
 
 /* Each answer counts its own tokens. */
-static rt_status begin_bias(srv_sequence *sequence, const glm_engine *engine) {
+static rt_status begin_answer(srv_sequence *sequence, const glm_engine *engine) {
     const srv_request *request = sequence->request;
     glm_bias *bias = &sequence->answer.bias;
+    list_end_ids(sequence, engine);
     RT_TRY(glm_bias_copy(bias, &request->settings.bias));
     return glm_bias_begin(
             bias, request->prompt.ids, request->prompt.n, glm_engine_config(engine)->vocab);
@@ -267,12 +282,12 @@ rt_status srv_sequence_next(srv_sequence *sequence, glm_session *session, srv_fi
     const glm_engine *engine = session->engine;
     const glm_sampling sampling = sampling_of(sequence);
     int32_t id = 0;
-    if (sequence->choice->n_generated == 0) RT_TRY(begin_bias(sequence, engine));
+    if (sequence->choice->n_generated == 0) RT_TRY(begin_answer(sequence, engine));
     RT_TRY(glm_answer_choose(
             &sequence->answer, engine, session, &sampling, sequence->choice->n_generated, &id));
     if (request->settings.has_logprobs) RT_TRY(add_logprobs(sequence, session, id));
     (void)pthread_mutex_lock(&request->lock);
-    const rt_status status = give_out(sequence, engine, id, finish);
+    const rt_status status = give_out(sequence, id, finish);
     if (request->first_token_s == 0.0) request->first_token_s = rt_now();
     srv_request_wake(request);
     (void)pthread_mutex_unlock(&request->lock);

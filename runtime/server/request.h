@@ -35,6 +35,7 @@ typedef struct srv_settings {
     glm_sampling sampling;
     glm_bias bias;      /* logit_bias and the penalties, of each choice */
     int64_t max_tokens; /* -1: not given; of each choice */
+    int64_t min_tokens; /* of so many none ends an answer, but that a form is whole */
     int n_choices;      /* answers to one prompt, 1 to SRV_CHOICES_MAX */
     bool ignores_stop_ids;
     char **stop; /* owned [n_stop] */

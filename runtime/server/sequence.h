@@ -6,6 +6,7 @@
 
 #include "request.h"
 #include "runtime/answer.h"
+#include "runtime/chat.h"
 
 typedef struct srv_sequence {
     srv_request *request;
@@ -19,6 +20,9 @@ typedef struct srv_sequence {
     int64_t piece_pos;        /* the position where that piece began */
     srv_token *prompt_tokens; /* [prompt.n], where srv_request_judges_prompt(); or NULL */
     int64_t judged_end;       /* up to here the logits of the prompt's positions have been judged */
+    int32_t end_ids[SRV_STOP_IDS_MAX + GLM_STOP_IDS_MAX +
+                    GLM_CHAT_TURN_ENDS]; /* that end the answer */
+    int n_end_ids;
     glm_answer answer;
     glm_reply reply;
     double work_total; /* of its prefill, plan.h */

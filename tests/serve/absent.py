@@ -23,7 +23,7 @@ CHANGES = {
     "repeat_penalty": 1.1,
     "typical_p": 0.9, "typ_p": 0.9, "mirostat": 2, "dynatemp_range": 0.5, "dry_multiplier": 0.8, "xtc_probability": 0.5,
     "thinking": {"type": "always"}, "reasoning_effort": "lots", "verbosity": "low", "reasoning": {"effort": 3}, "enable_thinking": True,
-    "min_tokens": 2, "skip_special_tokens": False, "best_of": 2}
+    "skip_special_tokens": False, "best_of": 2}
 NOTHING = {
     "guided_json": None, "grammar": "", "functions": [], "documents": [], "bad_words": [], "use_beam_search": False,
     "extra_body": {}, "structured_outputs": {}, "max_new_tokens": 1, "n_predict": -1, "mirostat": 0, "typ_p": 1,
