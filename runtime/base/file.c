@@ -257,7 +257,7 @@ rt_status rt_mkdirs(const char *path) {
         if (kept != '/' && kept != '\0') continue;
         *place = '\0';
         struct stat info;
-        if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST)
             status = rt_fail_errno(RT_EIO, "file: cannot make the directory %s", copy);
         else if (stat(copy, &info) != 0 || !S_ISDIR(info.st_mode))
             status = rt_fail(RT_EIO, "file: %s is in the way: it is not a directory", copy);

@@ -17,7 +17,7 @@ enum { COPIED_BYTES = 1 << 30 };
 static int open_unnamed(const char *path) {
     char *folder = NULL;
     if (access("/proc/self/fd", F_OK) != 0 || rt_path_folder(path, &folder) != RT_OK) return -1;
-    const int fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0644);
+    const int fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
     free(folder);
     return fd;
 }
@@ -31,7 +31,7 @@ static rt_status choose_name(const char *path, char **out) {
 }
 
 static int open_named(const char *name) {
-    return open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    return open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 }
 
 rt_status rt_new_file_open(const char *path, rt_new_file *out) {
