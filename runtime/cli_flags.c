@@ -125,7 +125,7 @@ const cli_flag cli_flags[] = {
         {"lengths", NULL, CLI_TEXT, AT(lengths), "LIST", NULL, NO_LIMITS,
                 "context lengths in tokens, as 4k,64k"},
         {"depths", NULL, CLI_TEXT, AT(depths), "LIST", NULL, NO_LIMITS,
-                "where the needle is, in percent of the length, as 0,50,100"},
+                "where the needle is, in percent of the length, as 0,12.5,100"},
         {"rounds", NULL, CLI_COUNT, AT(rounds), "N", NULL, 1.0, 1e6, "samples per cell"},
         {"haystack", NULL, CLI_PATHS, ALL_AT(haystacks, n_haystacks), "FILE|DIR...", NULL,
                 NO_LIMITS, "text to hide the needle in; repeatable"},

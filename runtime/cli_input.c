@@ -160,28 +160,69 @@ static int64_t count_commas(const char *text) {
     return n;
 }
 
-/* The words of `copy`, which strtok cuts up. */
-static rt_status parse_words(char *copy, const char *flag, int64_t *values, int64_t *n_values) {
+/* One item of a list into its place. */
+typedef rt_status parse_item(const char *word, void *values, int64_t place);
+
+static rt_status parse_number(const char *word, void *values, int64_t place) {
+    return rt_parse_size(word, false, (int64_t *)values + place);
+}
+
+/* "50", "12.5", either with a % behind it. */
+static rt_status parse_depth(const char *word, void *values, int64_t place) {
+    enum { DECIMALS_MAX = 3 };
+    const size_t n_whole = strspn(word, "0123456789");
+    const size_t n_decimals = word[n_whole] == '.' ? strspn(word + n_whole + 1, "0123456789") : 0;
+    const char *end = word + n_whole + (n_decimals > 0 ? 1 + n_decimals : 0);
+    const double depth = strtod(word, NULL);
+    const bool is_number =
+            n_whole > 0 && n_decimals <= DECIMALS_MAX && (!*end || !strcmp(end, "%"));
+    if (!is_number || depth > 100.0)
+        return rt_fail(
+                RT_EUSAGE, "\"%s\" is none in per cent, from 0 to 100, such as 50 or 12.5", word);
+    ((double *)values)[place] = depth;
+    return RT_OK;
+}
+
+/* The words of `copy`, which strsep cuts up. */
+static rt_status parse_words(
+        char *copy, const char *flag, parse_item *parse, void *values, int64_t *n_values) {
     char *rest = copy;
     for (const char *word = strsep(&rest, ","); word; word = strsep(&rest, ",")) {
-        if (rt_parse_size(word, false, &values[*n_values]) != RT_OK)
+        if (parse(word, values, *n_values) != RT_OK)
             return rt_fail(RT_EUSAGE, "%s, a list with commas: %s", flag, rt_error_text());
         (*n_values)++;
     }
     return RT_OK;
 }
 
-rt_status glm_cli_parse_list(
-        const char *text, const char *flag, int64_t **values, int64_t *n_values) {
+/* Into *values, which has room for as many as the list has commas and one more, and is for free(). */
+static rt_status parse_into(
+        const char *text, const char *flag, parse_item *parse, void *values, int64_t *n_values) {
     *n_values = 0;
-    *values = NULL;
     char *copy = strdup(text);
     if (!copy) return rt_fail(RT_ENOMEM, "cli: no memory for %s", flag);
-    rt_status status = rt_calloc(count_commas(text) + 1, (int64_t)sizeof **values, flag, values);
-    if (status == RT_OK) status = parse_words(copy, flag, *values, n_values);
+    const rt_status status = parse_words(copy, flag, parse, values, n_values);
     free(copy);
+    return status;
+}
+
+rt_status glm_cli_parse_list(
+        const char *text, const char *flag, int64_t **values, int64_t *n_values) {
+    *values = NULL;
+    RT_TRY(rt_calloc(count_commas(text) + 1, sizeof **values, flag, values));
+    const rt_status status = parse_into(text, flag, parse_number, *values, n_values);
     if (status == RT_OK) return RT_OK;
     free(*values);
     *values = NULL;
+    return status;
+}
+
+rt_status glm_cli_parse_depths(const char *text, double **depths, int64_t *n_depths) {
+    *depths = NULL;
+    RT_TRY(rt_calloc(count_commas(text) + 1, sizeof **depths, "--depths", depths));
+    const rt_status status = parse_into(text, "--depths", parse_depth, *depths, n_depths);
+    if (status == RT_OK) return RT_OK;
+    free(*depths);
+    *depths = NULL;
     return status;
 }

@@ -6,9 +6,10 @@
 #include "document.h"
 #include "tokenizer.h"
 
-/* --lengths, --depths, --positions: "4k,64k" -> numbers. The array is for free(). */
+/* --lengths, --positions: "4k,64k" -> numbers; --depths: "0,12.5,100" -> per cent. The arrays are for free(). */
 RT_MUST_CHECK rt_status glm_cli_parse_list(
         const char *text, const char *flag, int64_t **values, int64_t *n_values);
+RT_MUST_CHECK rt_status glm_cli_parse_depths(const char *text, double **depths, int64_t *n_depths);
 
 /* The whole of a file, or of standard input for "-", plus a NUL that is not counted; for free().
  * RT_EIO; RT_EUSAGE beyond 1 GiB. */

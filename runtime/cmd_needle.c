@@ -167,7 +167,7 @@ static void print_table(const evaluation *e) {
         if (s->is_spread)
             (void)printf("%8s", "all over");
         else
-            (void)printf("%6" PRId64 " %%", s->depths[d]);
+            (void)printf("%6g %%", s->depths[d]);
         for (int64_t l = 0; l < s->n_lengths; l++) {
             const double score = glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);
             if (isnan(score))
@@ -203,7 +203,7 @@ static rt_status draw(const evaluation *e, const char *dir) {
             s->n_lengths * s->n_depths + s->n_depths, sizeof(double), "a heat-map", &scores));
     depths = scores + s->n_lengths * s->n_depths;
     for (int64_t d = 0; d < s->n_depths; d++) {
-        depths[d] = s->is_spread ? (double)NAN : (double)s->depths[d];
+        depths[d] = s->is_spread ? (double)NAN : s->depths[d];
         for (int64_t l = 0; l < s->n_lengths; l++)
             scores[d * s->n_lengths + l] =
                     glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);

@@ -26,6 +26,20 @@ static int64_t sort(int64_t *values, int64_t n) {
     return n_kept;
 }
 
+static int rising(const void *left, const void *right) {
+    const double a = *(const double *)left;
+    const double b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static int64_t sort_depths(double *depths, int64_t n) {
+    int64_t n_kept = 0;
+    qsort(depths, (size_t)n, sizeof *depths, rising);
+    for (int64_t i = 0; i < n; i++)
+        if (n_kept == 0 || depths[i] != depths[n_kept - 1]) depths[n_kept++] = depths[i];
+    return n_kept;
+}
+
 /* What is asked for all over the text has no depth: one row, of depth 0. */
 static rt_status choose_depths(needle_choices *c, const char **depths) {
     const glm_needle_protocol *protocol = NULL;
@@ -45,12 +59,9 @@ static rt_status parse_grid(needle_choices *c) {
     glm_needle_settings *s = &c->settings;
     RT_TRY(choose_depths(c, &depths));
     RT_TRY(glm_cli_parse_list(lengths, "--lengths", &c->lengths, &s->n_lengths));
-    RT_TRY(glm_cli_parse_list(depths, "--depths", &c->depths, &s->n_depths));
+    RT_TRY(glm_cli_parse_depths(depths, &c->depths, &s->n_depths));
     s->n_lengths = sort(c->lengths, s->n_lengths);
-    s->n_depths = sort(c->depths, s->n_depths);
-    if (c->depths[s->n_depths - 1] > 100)
-        return rt_fail(RT_EUSAGE, "--depths: %" PRId64 " is more than 100 per cent",
-                c->depths[s->n_depths - 1]);
+    s->n_depths = sort_depths(c->depths, s->n_depths);
     s->lengths = c->lengths;
     s->depths = c->depths;
     return RT_OK;

@@ -10,7 +10,7 @@ typedef struct needle_choices {
     glm_needle_settings settings; /* all but is_completer, which the tokenizer says */
     char *own_text;               /* settings.own.text */
     int64_t *lengths;
-    int64_t *depths;
+    double *depths;
 } needle_choices;
 
 /* Fill `out`, which is zero; needle_choices_free() also after a failure. The model's directory must be chosen.

@@ -2,6 +2,7 @@
 #include "needle.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +31,18 @@ static uint64_t mix(uint64_t x) {
     return rt_random_mix(x + RT_RANDOM_STEP);
 }
 
+uint64_t glm_needle_depth_number(double depth) {
+    const int64_t thousandths = llround(1000.0 * depth); /* 12.5 is 12500, which no depth is */
+    return (uint64_t)(thousandths % 1000 == 0 ? thousandths / 1000 : thousandths);
+}
+
 uint64_t glm_needle_draw(
         const glm_needle_settings *settings, const glm_needle_cell *cell, uint64_t salt) {
     uint64_t draw = mix(settings->seed);
     draw = mix(draw ^ (uint64_t)cell->round);
     if (!settings->is_fast) {
         draw = mix(draw ^ (uint64_t)cell->length);
-        draw = mix(draw ^ (uint64_t)cell->depth);
+        draw = mix(draw ^ glm_needle_depth_number(cell->depth));
     }
     return mix(draw ^ salt);
 }

@@ -55,7 +55,7 @@ typedef struct glm_needle_settings {
     int64_t n_lengths;
     const int64_t *lengths; /* tokens, ascending */
     int64_t n_depths;
-    const int64_t *depths; /* per cent */
+    const double *depths; /* per cent */
 } glm_needle_settings;
 
 /* What prompts are made from. */
@@ -70,7 +70,7 @@ typedef struct glm_needle_source {
 
 typedef struct glm_needle_cell {
     int64_t length;
-    int64_t depth;
+    double depth; /* per cent, of thousandths at most */
     int64_t round;
 } glm_needle_cell;
 
@@ -151,7 +151,7 @@ double glm_needle_score(const glm_needle_task *task, const char *response);
  * behind the nearest full stop. Source: LWM's and gkamradt's scripts, which agree; but in a text whose next one is further
  * away than a long sentence, and than 2 % of it, the needle stays where it is, between two characters. */
 int64_t glm_needle_insertion_point(
-        const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth);
+        const glm_needle_source *source, const int32_t *context, int64_t n, double depth);
 
 /* The token of ids, from `from` on, that holds byte `at` of their text. */
 int64_t glm_needle_token_at(
@@ -178,6 +178,8 @@ RT_MUST_CHECK rt_status glm_needle_most(int64_t low, int64_t high, int64_t n_tok
 RT_MUST_CHECK rt_status glm_needle_tokens(
         const glm_needle_source *source, const char *text, int64_t *n);
 
+/* A depth as a number that is its own: of a whole one, itself. */
+uint64_t glm_needle_depth_number(double depth);
 /* A draw that depends on seed, cell and salt alone. In fast mode the length and depth do not count:
  * all cells of a round ask for one needle, so that they share more. */
 uint64_t glm_needle_draw(
@@ -241,7 +243,7 @@ RT_MUST_CHECK rt_status glm_needle_results_save(const glm_needle_results *result
 /* results.json's text, for free(). */
 RT_MUST_CHECK rt_status glm_needle_results_json(const glm_needle_results *results, char **text);
 /* Mean score over rounds of a (length, depth); NaN where none ran. */
-double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth);
+double glm_needle_results_score(const glm_needle_results *results, int64_t length, double depth);
 /* What the records of the settings' lengths, depths and rounds add up to. */
 typedef struct glm_needle_tally {
     int64_t n;

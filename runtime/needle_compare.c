@@ -16,7 +16,7 @@
 
 typedef struct cell {
     int64_t length;
-    int64_t depth;
+    double depth;
     int64_t round;
     double score;
     const char *prompt_sha256; /* "" where the file is older */
@@ -55,11 +55,11 @@ static rt_status read_cell(const json_t *record, const char *path, int64_t i, ce
     const json_t *correct = json_object_get(record, "correct");
     const json_t *score = json_object_get(record, "score");
     const char *sha256 = json_string_value(json_object_get(record, "prompt_sha256"));
-    if (!json_is_integer(length) || !(json_is_integer(depth) || json_is_null(depth)) ||
+    if (!json_is_integer(length) || !(json_is_number(depth) || json_is_null(depth)) ||
             !json_is_boolean(correct))
         return rt_fail(RT_ECORRUPT, "needle: %s: record %" PRId64 " is not one of ours", path, i);
     *out = (cell){.length = json_integer_value(length),
-            .depth = json_integer_value(depth), /* null: there is none */
+            .depth = json_number_value(depth), /* null: there is none */
             .round = json_integer_value(json_object_get(record, "round")),
             .score = json_is_number(score) ? json_number_value(score) : json_is_true(correct),
             .prompt_sha256 = sha256 ? sha256 : ""};

@@ -71,9 +71,9 @@ typedef struct insertion {
     int64_t at;
 } insertion;
 
-static int64_t depth_of(const glm_needle_source *source, const glm_needle_cell *cell, int i) {
+static double depth_of(const glm_needle_source *source, const glm_needle_cell *cell, int i) {
     if (i == 0) return cell->depth;
-    return (int64_t)(glm_needle_draw(source->settings, cell, 100 + (uint64_t)i) % 101);
+    return (double)(glm_needle_draw(source->settings, cell, 100 + (uint64_t)i) % 101);
 }
 
 /* In the order of the text; at one place in the order given. */

@@ -50,9 +50,9 @@ static bool begins_character(const glm_needle_source *source, int32_t id) {
 enum { SENTENCE_TOKENS_MAX = 512 };
 
 int64_t glm_needle_insertion_point(
-        const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth) {
-    if (depth >= 100) return n;
-    int64_t at = n * depth / 100;
+        const glm_needle_source *source, const int32_t *context, int64_t n, double depth) {
+    if (depth >= 100.0) return n;
+    int64_t at = (int64_t)((double)n * depth / 100.0);
     const int64_t least = at - rt_max64(SENTENCE_TOKENS_MAX, n / 50);
     int64_t stop = at;
     while (stop > 0 && stop >= least && !is_full_stop(source, context[stop - 1])) stop--;
@@ -63,7 +63,7 @@ int64_t glm_needle_insertion_point(
 
 /* With `needle` there. */
 static rt_status insert(const glm_needle_source *source, const int32_t *context, int64_t n,
-        const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at) {
+        const char *needle, double depth, glm_ids *out, int64_t *needle_at) {
     const int64_t at = glm_needle_insertion_point(source, context, n, depth);
     *needle_at = out->n + at;
     RT_TRY(glm_ids_append(out, context, at));

@@ -38,6 +38,12 @@ bool glm_needle_results_has(const glm_needle_results *results, const glm_needle_
     return false;
 }
 
+static bool is_depth_of(const glm_needle_settings *settings, double depth) {
+    for (int64_t i = 0; i < settings->n_depths; i++)
+        if (settings->depths[i] == depth) return true;
+    return false;
+}
+
 static bool is_among(int64_t value, const int64_t *values, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         if (values[i] == value) return true;
@@ -47,10 +53,10 @@ static bool is_among(int64_t value, const int64_t *values, int64_t n) {
 static bool is_of_grid(const glm_needle_settings *settings, const glm_needle_cell *cell) {
     return cell->round < settings->rounds &&
            is_among(cell->length, settings->lengths, settings->n_lengths) &&
-           is_among(cell->depth, settings->depths, settings->n_depths);
+           is_depth_of(settings, cell->depth);
 }
 
-double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth) {
+double glm_needle_results_score(const glm_needle_results *results, int64_t length, double depth) {
     int64_t n = 0;
     double sum = 0.0;
     for (int64_t i = 0; i < results->n; i++) {
@@ -121,18 +127,23 @@ static void list_shared(
     memcpy(out, fields, sizeof fields);
 }
 
+/* 50, or 12.5 */
+static json_t *depth_json(double depth) {
+    return depth == floor(depth) ? json_integer((json_int_t)depth) : json_real(depth);
+}
+
 static json_t *record_json(const glm_needle_header *header, const glm_needle_record *record) {
     const bool has_depth = !header->settings->is_spread;
     json_t *object = json_pack(
             "{s:I, s:o, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
             "context_length", (json_int_t)record->cell.length, "depth_percent",
-            has_depth ? json_integer(record->cell.depth) : json_null(), "response",
-            record->response, "answer", record->answer, "correct", record->score >= 1.0, "score",
-            record->score, "seed", (json_int_t)record->seed, "round",
-            (json_int_t)record->cell.round, "prompt_tokens", (json_int_t)record->prompt_tokens,
-            "needle_token", (json_int_t)record->needle_token, "reused_tokens",
-            (json_int_t)record->reused_tokens, "generated_tokens", (json_int_t)record->n_generated,
-            "prefill_s", record->prefill_s, "decode_s", record->decode_s);
+            has_depth ? depth_json(record->cell.depth) : json_null(), "response", record->response,
+            "answer", record->answer, "correct", record->score >= 1.0, "score", record->score,
+            "seed", (json_int_t)record->seed, "round", (json_int_t)record->cell.round,
+            "prompt_tokens", (json_int_t)record->prompt_tokens, "needle_token",
+            (json_int_t)record->needle_token, "reused_tokens", (json_int_t)record->reused_tokens,
+            "generated_tokens", (json_int_t)record->n_generated, "prefill_s", record->prefill_s,
+            "decode_s", record->decode_s);
     if (!object) return NULL;
     char seed[32];
     shared_field shared[N_SHARED];
@@ -158,7 +169,7 @@ rt_status glm_needle_results_json(const glm_needle_results *results, char **text
             json_decref(array);
             array = NULL;
         }
-    *text = array ? json_dumps(array, JSON_INDENT(2)) : NULL;
+    *text = array ? json_dumps(array, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(array);
     return *text ? RT_OK : rt_fail(RT_ENOMEM, "needle: no memory for the results");
 }
@@ -199,7 +210,7 @@ static rt_status load_record(glm_needle_results *results, const json_t *object, 
                 RT_ECORRUPT, "needle: %s: record %" PRId64 " is not one of ours", path, results->n);
     RT_TRY(check_shared(&results->header, object, path));
     const glm_needle_cell cell = {get_int(object, "context_length"),
-            get_int(object, "depth_percent"), get_int(object, "round")};
+            json_number_value(json_object_get(object, "depth_percent")), get_int(object, "round")};
     if (glm_needle_results_has(results, &cell)) return RT_OK;
     glm_needle_record record = {.cell = cell,
             .seed = (uint64_t)get_int(object, "seed"),
@@ -279,7 +290,7 @@ static rt_status make_csv(const glm_needle_results *results, char **text, size_t
     for (int64_t i = 0; i < results->n; i++) {
         const glm_needle_record *r = &results->records[i];
         (void)fprintf(out, "%" PRId64 ",", r->cell.length);
-        if (!results->header.settings->is_spread) (void)fprintf(out, "%" PRId64, r->cell.depth);
+        if (!results->header.settings->is_spread) (void)fprintf(out, "%g", r->cell.depth);
         (void)fprintf(out, ",%" PRId64 ",%d,%.4f,%" PRId64 ",%" PRId64 ",%.3f,%.3f,%" PRIu64 ",%s,",
                 r->cell.round, r->score >= 1.0, r->score, r->prompt_tokens, r->reused_tokens,
                 r->prefill_s, r->decode_s, r->seed, r->prompt_sha256);

@@ -264,7 +264,7 @@ static rt_status interleave(const unit_list *list, const insertion needles[NEEDL
 }
 
 static rt_status build(unit_source *from, int64_t n_tokens, unit_list *list,
-        insertion needles[NEEDLES_MAX], int64_t depth, glm_ids *context, int64_t *needle_at) {
+        insertion needles[NEEDLES_MAX], double depth, glm_ids *context, int64_t *needle_at) {
     const char *separator = from->kind->units == ESSAY ? " " : "\n";
     int64_t needle_tokens = 0;
     RT_TRY(tokenize_needles(
@@ -273,7 +273,7 @@ static rt_status build(unit_source *from, int64_t n_tokens, unit_list *list,
     for (int32_t i = 0; i < from->kind->n_needles; i++) {
         const uint64_t draw =
                 glm_needle_draw(from->source->settings, from->cell, 16 * (uint64_t)i + 9);
-        const uint64_t at = i == 0 ? (uint64_t)(list->starts.n * depth / 100)
+        const uint64_t at = i == 0 ? (uint64_t)((double)list->starts.n * depth / 100.0)
                                    : draw % (uint64_t)(list->starts.n + 1);
         needles[i].unit = (int64_t)at;
     }

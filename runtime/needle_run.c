@@ -63,7 +63,7 @@ static int by_length(const void *left, const void *right) {
     const glm_needle_cell *a = &((const job *)left)->cell;
     const glm_needle_cell *b = &((const job *)right)->cell;
     int order = compare(a->length, b->length);
-    if (order == 0) order = compare(a->depth, b->depth);
+    if (order == 0) order = (a->depth > b->depth) - (a->depth < b->depth);
     return order ? order : compare(a->round, b->round);
 }
 
@@ -222,7 +222,7 @@ static void report(run *r, const glm_needle_record *record) {
     const char *text = record->response + strspn(record->response, " \n");
     char depth[40] = "";
     if (!r->grid->source->settings->is_spread)
-        (void)snprintf(depth, sizeof depth, ", depth %" PRId64 " %%", record->cell.depth);
+        (void)snprintf(depth, sizeof depth, ", depth %g %%", record->cell.depth);
     (void)fprintf(stderr,
             "cell %" PRId64 "/%" PRId64 ": length %" PRId64 "%s, round %" PRId64 ": %s, answer \"",
             r->n_done, r->n_jobs, record->cell.length, depth, record->cell.round,
@@ -268,7 +268,7 @@ static rt_status save_prompt(const run *r, const job *one, const glm_needle_prom
     int64_t n_bytes = 0;
     if (!r->grid->cli->save_prompts) return RT_OK;
     if (!r->grid->source->settings->is_spread)
-        (void)snprintf(depth, sizeof depth, "%" PRId64 "_", one->cell.depth);
+        (void)snprintf(depth, sizeof depth, "%g_", one->cell.depth);
     (void)snprintf(name, sizeof name, "%" PRId64 "_%s%" PRId64 ".txt", one->cell.length, depth,
             one->cell.round);
     RT_TRY(rt_path_join(r->grid->out_dir, "prompts", &dir));

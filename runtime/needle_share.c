@@ -42,7 +42,7 @@ void glm_needle_share_close(glm_needle_share *share) {
 /* Of any cell, of whatever grid: two that meet at one are not computed at once, no more. */
 static int64_t byte_of(const glm_needle_cell *cell) {
     uint64_t mixed = rt_random_mix((uint64_t)cell->length);
-    mixed = rt_random_mix(mixed ^ (uint64_t)cell->depth);
+    mixed = rt_random_mix(mixed ^ glm_needle_depth_number(cell->depth));
     return (int64_t)(rt_random_mix(mixed ^ (uint64_t)cell->round) >> 2);
 }
 

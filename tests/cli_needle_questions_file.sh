@@ -30,5 +30,5 @@ says out 'all over'
 # A list is not a range.
 expect 2 needle --lengths 4k..64k
 says err '--lengths, a list with commas: "4k..64k"'
-expect 2 needle --lengths 4k --depths 50%
-says err '--depths, a list with commas: "50%"'
+expect 2 needle --lengths 4k --depths 0-50
+says err '--depths, a list with commas: "0-50" is none in per cent, from 0 to 100, such as 50 or 12.5'

@@ -22,7 +22,7 @@ says err "--lengths: 2097152 is more than the model's own limit, 1048576 tokens"
 expect 0 needle --lengths 1000,1k --depths 50,50 --no-progress
 says out 'found 1 of 1'
 expect 2 needle --lengths 1k --depths 150 --no-progress
-says err '150 is more than 100 per cent'
+says err '"150" is none in per cent, from 0 to 100'
 printf 'A short text.\n' >"$work/short.txt"
 expect 2 needle --lengths 1k --haystack "$work/short.txt" --no-progress
 says err 'the haystack has 14 tokens'

@@ -10,7 +10,7 @@
 
 static const int64_t few[] = {2600, 3000};
 static const int64_t many[] = {700, 2600, 3000, 6000};
-static const int64_t depths[] = {0, 50, 100};
+static const double depths[] = {0, 50, 100};
 
 static glm_needle_settings settings_of(
         const char *protocol, const int64_t *lengths, int64_t n_lengths, int64_t rounds) {

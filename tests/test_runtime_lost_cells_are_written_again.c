@@ -9,7 +9,7 @@
 #include "runtime/needle_share.h"
 
 static const int64_t lengths[] = {500, 600};
-static const int64_t depths[] = {0};
+static const double depths[] = {0};
 static const glm_needle_settings settings = {.protocol = "lwm",
         .answer_prefix = "none",
         .own = {.text = ""},

@@ -21,7 +21,7 @@ static void fail(const char *protocol, const char *part, int64_t n_bytes, const 
 }
 
 static const int64_t lengths[] = {700, 1000};
-static const int64_t depths[] = {37, 100};
+static const double depths[] = {37, 100};
 
 static void make(const glm_needle_source *source, const glm_needle_cell *cell,
         glm_needle_prompt *out, rt_status *status) {

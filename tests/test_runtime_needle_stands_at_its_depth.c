@@ -15,7 +15,7 @@
 enum { TEXT_BYTES = 60000, SENTENCE_TOKENS = 512 };
 
 static const int64_t lengths[] = {2000, 4097, 9999};
-static const int64_t depths[] = {0, 25, 50, 99, 100};
+static const double depths[] = {0, 12.5, 50, 99, 100};
 static int n_failed;
 
 /* The first byte of what is between the needle's newlines. */
@@ -33,7 +33,7 @@ static bool has_torn(const char *text, int64_t n_bytes) {
 }
 
 static void check_cell(
-        const glm_needle_source *source, const char *what, int64_t length, int64_t depth) {
+        const glm_needle_source *source, const char *what, int64_t length, double depth) {
     const glm_needle_cell cell = {length, depth, 0};
     glm_needle_prompt prompt;
     char *text = NULL;
@@ -51,15 +51,15 @@ static void check_cell(
         if ((end += n) > at) break;
     }
     const int64_t n_context = prompt.ids.n - 150; /* about: question and template are not of it */
-    const int64_t off = llabs(token - n_context * depth / 100);
+    const int64_t off = llabs(token - (int64_t)((double)n_context * depth / 100.0));
     const bool is_placed = off <= SENTENCE_TOKENS + n_context / 50;
     const bool is_torn =
             at >= 0 && depth < 100 && has_torn(text, at + (int64_t)strlen(prompt.task.needle) + 3);
     const bool is_told =
             token == prompt.needle_token || has_torn(text, at); /* whose bytes these are not */
     if (at < 0 || !is_placed || is_torn || !is_told) {
-        printf("FAIL %s, %s%s, length %" PRId64 ", depth %" PRId64 ": at token %" PRId64
-               " of %" PRId64 ", needle_token %" PRId64 "%s\n",
+        printf("FAIL %s, %s%s, length %" PRId64 ", depth %g: at token %" PRId64 " of %" PRId64
+               ", needle_token %" PRId64 "%s\n",
                 what, source->settings->protocol, source->settings->is_fast ? " fast" : "", length,
                 depth, token, prompt.ids.n, prompt.needle_token,
                 is_torn ? ", a character is torn" : "");

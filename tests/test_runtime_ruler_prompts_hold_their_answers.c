@@ -135,7 +135,7 @@ static char *prompt_of(const glm_needle_source *source, int64_t round, glm_needl
 
 static void check_protocol(const char *model, const char *protocol) {
     static const int64_t length = LENGTH;
-    static const int64_t depth = 50;
+    static const double depth = 50;
     const glm_needle_settings settings = {.protocol = protocol,
             .seed = 7,
             .answer_prefix = "none",

@@ -42,7 +42,7 @@ static int count(const char *text, const char *part) {
 
 typedef struct run {
     int64_t length;
-    int64_t depth;
+    double depth;
     glm_needle_settings settings;
     glm_tokenizer *tokenizer;
     glm_haystack haystack;
