@@ -356,7 +356,7 @@ const glm_command glm_cmd_needle = {
                 "and qa_2 (questions of SQuAD and HotpotQA, whose file --haystack names; round i "
                 "asks question i, and any of its answers is right). multivalue to fwe ask for "
                 "several answers, each of which counts for its share; from vt on there are no "
-                "--depths. "
+                "--depths. RULER's own names, as niah_single_1, are taken, too. "
                 "The model's own tokenizer counts and cuts. A needle stands behind the full stop next "
                 "before its depth, Chinese ones too, and in a text without them at the depth itself. The "
                 "haystack is the files of "

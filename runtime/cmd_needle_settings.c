@@ -119,7 +119,7 @@ static rt_status choose_protocol(needle_choices *c) {
                        : cli->n_answers ? "--answer"
                                         : NULL;
     s->protocol = cli->protocol ? cli->protocol : flag ? "own" : "lwm";
-    if (strcmp(s->protocol, "ruler") == 0) s->protocol = "ruler:single_1"; /* what results are of */
+    s->protocol = glm_needle_ruler_name(s->protocol);
     if (flag && strcmp(s->protocol, "own") != 0)
         return rt_fail(RT_EUSAGE,
                 "%s: --protocol %s has a needle of its own; leave one of them out", flag,

@@ -123,6 +123,8 @@ RT_MUST_CHECK rt_status glm_needle_find_protocol(const char *name, const glm_nee
 
 /* RULER's needle tasks by name, for the error text and --help. */
 const char *glm_needle_ruler_tasks(void);
+/* What results call the protocol of that name: of a task of RULER's needles, by whichever name, ours. */
+const char *glm_needle_ruler_name(const char *protocol);
 bool glm_needle_is_ruler_task(const char *protocol);
 extern const char glm_needle_noise[]; /* RULER's line of noise */
 

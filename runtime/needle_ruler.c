@@ -45,12 +45,24 @@ const char *glm_needle_ruler_tasks(void) {
            "multivalue, multiquery";
 }
 
-/* "ruler" alone is its first task. */
+static const char *without(const char *name, const char *beginning) {
+    const size_t n = strlen(beginning);
+    return strncmp(name, beginning, n) == 0 ? name + n : name;
+}
+
+/* "ruler" alone is its first task. RULER's own names of them begin with niah_, for needle in a haystack. */
 static const ruler_task *find_task(const char *protocol) {
+    const char *name = without(protocol, "ruler:");
     if (strcmp(protocol, "ruler") == 0) return &tasks[0];
-    for (int i = 0; i < N_TASKS; i++)
-        if (strcmp(protocol, tasks[i].name) == 0) return &tasks[i];
+    const bool is_rulers = name != protocol || without(name, "niah_") != name;
+    for (int i = 0; is_rulers && i < N_TASKS; i++)
+        if (strcmp(without(name, "niah_"), without(tasks[i].name, "ruler:")) == 0) return &tasks[i];
     return NULL;
+}
+
+const char *glm_needle_ruler_name(const char *protocol) {
+    const ruler_task *task = find_task(protocol);
+    return task ? task->name : protocol;
 }
 
 bool glm_needle_is_ruler_task(const char *protocol) {
