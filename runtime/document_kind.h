@@ -11,6 +11,7 @@ typedef struct glm_kind {
     const glm_format *format; /* NULL: none of those */
     const char *not_text;     /* "binary" or "not UTF-8"; NULL: text, or a format */
     int64_t at;               /* the byte that tells */
+    bool may_be_chinese;      /* what is not UTF-8: of GB 18030 or GBK, by its bytes */
 } glm_kind;
 
 /* Of n_bytes, which with `is_cut` may end in the middle of a character. */

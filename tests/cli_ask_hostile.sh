@@ -63,6 +63,15 @@ asks 0 "$work/t/a.log"
 says out '2222222'
 asks 2 "$work/t/latin.txt"
 says err 'latin.txt is no text: not UTF-8 from byte 3 on (iconv -f LATIN1 -t UTF-8 converts Latin-1)'
+printf 'Gr\303\266\303\237e: f\303\274nf \303\204pfel, \303\234bel.\n' | iconv -f UTF-8 -t LATIN1 >"$work/latin.txt"
+asks 2 "$work/latin.txt"
+says err '(iconv -f LATIN1 -t UTF-8 converts Latin-1)'
+printf '\351\222\245\345\214\231 (key) \345\234\250\347\203\244\347\256\261\351\207\214\343\200\202\n' >"$work/chinese.txt"
+for encoding in GB18030 GBK; do
+    iconv -f UTF-8 -t $encoding "$work/chinese.txt" >"$work/gb.txt"
+    asks 2 "$work/gb.txt"
+    says err 'gb.txt is no text: not UTF-8 from byte 2 on (if it is Chinese, iconv -f GB18030 -t UTF-8 converts'
+done
 asks 2 "$work/photos/1.png"
 says err '1.png is no text: binary from byte 0 on'
 asks 2 /dev/zero
