@@ -5,7 +5,7 @@
 #include "ask.h"
 #include "runtime/base/log.h"
 
-/* vLLM's names, llama.cpp's and the older ones of OpenAI; `instead`: what has it here, or NULL. */
+/* vLLM's names, llama.cpp's, transformers' and the older ones of OpenAI; `instead`: what has it here, or NULL. */
 typedef struct absent {
     const char *name;
     const char *instead;
@@ -34,6 +34,7 @@ static const absent absent_fields[] = {
         {"bad_words", NULL},
         {"allowed_token_ids", NULL},
         {"use_beam_search", NULL},
+        {"logits_processors", NULL},
         {"include_stop_str_in_output", NULL},
         {"truncate_prompt_tokens", NULL},
         {"prompt_logprobs", by_echo},
@@ -50,6 +51,10 @@ static const struct {
     double neutral;
 } absent_numbers[] = {
         {"repeat_penalty", 1.0},
+        {"no_repeat_ngram_size", 0.0},
+        {"num_beams", 1.0},
+        {"top_a", 0.0},
+        {"tfs_z", 1.0},
         {"typical_p", 1.0},
         {"typ_p", 1.0},
         {"mirostat", 0.0},

@@ -20,14 +20,16 @@ CHANGES = {
     "use_beam_search": True, "include_stop_str_in_output": True, "truncate_prompt_tokens": 3, "prompt_logprobs": 0,
     "return_tokens_as_token_ids": True, "return_token_ids": True, "max_new_tokens": 3, "n_predict": 3, "extra_body": {"top_k": 1},
     "response_format": {"type": "json_object", "schema": SCHEMA},
-    "repeat_penalty": 1.1,
+    "repeat_penalty": 1.1, "no_repeat_ngram_size": 3, "num_beams": 4,
+    "top_a": 0.2, "tfs_z": 0.9, "logits_processors": ["x"],
     "typical_p": 0.9, "typ_p": 0.9, "mirostat": 2, "dynatemp_range": 0.5, "dry_multiplier": 0.8, "xtc_probability": 0.5,
     "thinking": {"type": "always"}, "reasoning_effort": "lots", "verbosity": "low", "reasoning": {"effort": 3}, "enable_thinking": True,
     "skip_special_tokens": False, "best_of": 2}
 NOTHING = {
     "guided_json": None, "grammar": "", "functions": [], "documents": [], "bad_words": [], "use_beam_search": False,
     "extra_body": {}, "structured_outputs": {}, "max_new_tokens": 1, "n_predict": -1, "mirostat": 0, "typ_p": 1,
-    "presence_penalty": 0, "repetition_penalty": 1, "repeat_penalty": 1.0, "min_p": 0.0, "min_tokens": 0, "logit_bias": {},
+    "presence_penalty": 0, "repetition_penalty": 1, "repeat_penalty": 1.0, "no_repeat_ngram_size": 0,
+    "num_beams": 1, "top_a": 0, "tfs_z": 1, "logits_processors": [], "min_p": 0.0, "min_tokens": 0, "logit_bias": {},
     "skip_special_tokens": True, "modalities": ["text"], "audio": None, "function_call": "none", "add_generation_prompt": True,
     "chat_template_kwargs": {"enable_thinking": False}, "thinking": {"type": "disabled"}, "reasoning_effort": "none",
     "reasoning": {"enabled": False}, "enable_thinking": False, "verbosity": "medium"}
