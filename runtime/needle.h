@@ -26,7 +26,8 @@ enum {
     GLM_NEEDLE_TEXT = 512,
     GLM_NEEDLE_QUESTION = 2048,
     GLM_NEEDLE_OPENING = 8192,
-    GLM_NEEDLE_ANSWERS = 10
+    GLM_NEEDLE_ANSWERS = 10,
+    GLM_NEEDLE_PROGRAM = 128
 };
 
 typedef struct glm_questions glm_questions; /* needle_questions.h */
@@ -208,6 +209,7 @@ typedef struct glm_needle_record {
     char answer_prefix[GLM_NEEDLE_TEXT];                     /* what the answer was begun with */
     double score;                                            /* 0 to 1; 1 is correct */
     char prompt_sha256[GLM_SHA256_HEX]; /* of its ids, four bytes each; "" in older files */
+    char program[GLM_NEEDLE_PROGRAM];   /* what computed it, and where; "" in older files */
     int64_t prompt_tokens;
     int64_t needle_token;
     int64_t reused_tokens; /* prefix that an earlier cell had prefilled, or that is on disk */

@@ -172,7 +172,7 @@ static const char *next_difference(
         const comparison *c, size_t *at, const char **of_a, const char **of_b) {
     static const char *const keys[] = {"protocol", "mode", "model", "model_fingerprint",
             "kv_cache_dtype", "linear", "haystack_sha256", "answer_prefix_mode", "template",
-            "run_seed", "own_task"};
+            "run_seed", "own_task", "program"};
     while (*at < sizeof keys / sizeof *keys) {
         const char *key = keys[(*at)++];
         *of_a = json_string_value(json_object_get(json_array_get(c->a.array, 0), key));

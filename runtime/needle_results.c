@@ -154,6 +154,8 @@ static json_t *record_json(const glm_needle_header *header, const glm_needle_rec
             glm_cli_json_text(header->haystack_source, strlen(header->haystack_source)));
     failed |= json_object_set_new(object, "answer_prefix", json_string(record->answer_prefix));
     failed |= json_object_set_new(object, "prompt_sha256", json_string(record->prompt_sha256));
+    if (record->program[0])
+        failed |= json_object_set_new(object, "program", json_string(record->program));
     for (int i = 0; i < N_SHARED; i++)
         failed |= json_object_set_new(object, shared[i].key, json_string(shared[i].value));
     if (!failed) return object;
@@ -224,6 +226,8 @@ static rt_status load_record(glm_needle_results *results, const json_t *object, 
             .decode_s = json_number_value(json_object_get(object, "decode_s"))};
     const char *prefix = json_string_value(json_object_get(object, "answer_prefix"));
     const char *sha256 = json_string_value(json_object_get(object, "prompt_sha256"));
+    const char *program = json_string_value(json_object_get(object, "program"));
+    (void)snprintf(record.program, sizeof record.program, "%s", program ? program : "");
     (void)snprintf(record.prompt_sha256, sizeof record.prompt_sha256, "%s", sha256 ? sha256 : "");
     (void)snprintf(record.answer, sizeof record.answer, "%s", answer);
     (void)snprintf(record.answer_prefix, sizeof record.answer_prefix, "%s", prefix ? prefix : "");

@@ -302,6 +302,7 @@ static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *pro
             .needle_token = prompt->needle_token,
             .reused_tokens = reused};
     RT_TRY(hash_ids(&prompt->ids, record.prompt_sha256));
+    (void)snprintf(record.program, sizeof record.program, "%s", r->grid->program);
     const double saved = work_of(r->grid->engine, reused);
     r->work_total -= saved;
     r->tokens_total -= reused;

@@ -14,6 +14,7 @@ typedef struct glm_needle_grid {
     const glm_tokenizer *tokenizer;
     const glm_needle_source *source;
     glm_needle_results *results; /* cells that it holds already are not run again */
+    const char *program;         /* what computes: for the records */
     const char *out_dir;         /* results are saved there after every cell; NULL: nowhere */
 } glm_needle_grid;
 
