@@ -155,8 +155,16 @@ static rt_status go_without_disk(
     return try_store(engine, options, NULL);
 }
 
+/* Nobody chose the directory that failed: who could not know how is told. */
+static rt_status hint_at_dirs(const glm_options *options, rt_status status) {
+    if (status != RT_EIO || options->n_kv_disk_dirs > 0) return status;
+    char why[512];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    return rt_fail(RT_EIO, "%s (--kv-disk-dir DIR names another place than our own)", why);
+}
+
 static rt_status open_store(glm_engine *engine, const glm_options *options) {
-    const rt_status mine = try_store(engine, options, NULL);
+    const rt_status mine = hint_at_dirs(options, try_store(engine, options, NULL));
     rt_status status = par_agree(engine->comm, mine, NULL);
     if (status != RT_OK && status != RT_EPEER)
         status = open_read_only(engine, options, mine, status);

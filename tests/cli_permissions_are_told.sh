@@ -40,6 +40,17 @@ says err 'XDG_CACHE_HOME names another place, -m DIR another model'
 
 printf 'A short text.' >"$work/text"
 expect 0 prefill -m "$work/model" "$work/text" --book short --kv-disk-dir "$work/kv"
+# Where nobody chose: how to choose.
+mkdir -m 555 "$work/home"
+(
+    unset XDG_CACHE_HOME
+    nobody 1 prefill -m "$work/model" "$work/text" --book short
+    says err "cannot make the directory $HOME/.cache"
+    says err '(--kv-disk-dir DIR names another place than our own)'
+    nobody 0 ask -m "$work/model" "$work/text" -q x -n 1
+    says err 'nothing is kept on disk: '
+    says err '(--kv-disk-dir DIR names another place than our own)'
+) || exit 1
 for mode in 700 711; do
     chmod $mode "$work/kv/vault/books"
     nobody 1 book ls --kv-disk-dir "$work/kv"
