@@ -133,9 +133,8 @@ static rt_status open_read_only(
         return failure;
     char why[512];
     (void)snprintf(why, sizeof why, "%s", rt_error_text());
-    const char *dir = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
     if (mine != RT_OK && has_read_only_dir(engine))
-        mine = try_store(engine, options, dir && *dir ? dir : "/tmp");
+        mine = try_store(engine, options, rt_temporary_dir());
     if (par_agree(engine->comm, mine, NULL) != RT_OK) return rt_fail(failure, "%s", why);
     warn_of_store(engine, "what is kept on disk is read, and nothing is added to it", why);
     return RT_OK;

@@ -248,6 +248,11 @@ rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes) 
     return sync_directory_of(path);
 }
 
+const char *rt_temporary_dir(void) {
+    const char *dir = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
+    return dir && *dir ? dir : "/tmp";
+}
+
 rt_status rt_mkdirs(const char *path) {
     char *copy = strdup(path);
     if (!copy) return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);

@@ -65,6 +65,9 @@ RT_MUST_CHECK rt_status rt_file_replace(const char *path, const void *bytes, int
  * kernels, a virtual machine's shared folders): there a name is as durable as they make it. */
 int rt_dir_sync(const char *path);
 
+/* Where files may be that nobody is to find again: TMPDIR, or /tmp. */
+const char *rt_temporary_dir(void);
+
 /* mkdir -p. RT_EIO names the component that failed. */
 RT_MUST_CHECK rt_status rt_mkdirs(const char *path);
 

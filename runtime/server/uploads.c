@@ -62,7 +62,7 @@ void srv_uploads_free(srv_uploads *uploads) {
 
 /* On a disk where there is one for such things, else in memory. */
 static int open_nameless(void) {
-    const int fd = open("/tmp", O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+    const int fd = open(rt_temporary_dir(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
     return fd >= 0 ? fd : memfd_create("upload", MFD_CLOEXEC);
 }
 
