@@ -47,7 +47,8 @@ static rt_status make_room(kv_walk *walk, int32_t n_seqs) {
         walk->seqs_room = n_seqs;
     }
     if (walk->outcomes || !store->has_overflow) return RT_OK;
-    RT_TRY(rt_calloc(store->n_window, sizeof *walk->lent, "a walk's lent pages", &walk->lent));
+    if (!walk->lent) /* it is there where what follows found no memory */
+        RT_TRY(rt_calloc(store->n_window, sizeof *walk->lent, "a walk's lent pages", &walk->lent));
     const int64_t n_loads = store->config.overflow.window_extents;
     return rt_calloc(n_loads * store->config.shape.n_kv_heads, sizeof *walk->outcomes,
             "a walk's loads", &walk->outcomes);
