@@ -99,7 +99,7 @@ RT_MUST_CHECK rt_status kv_vault_find(
 RT_MUST_CHECK rt_status kv_vault_find_after(kv_vault *vault, const kv_hash *after, int64_t n_before,
         const int32_t *ids, int64_t n_ids, kv_prefix *out);
 /* How many whole segments of ids follow `after` one by one; they have their files, and are not looked into. What only other
- * ranks have is imported. RT_ENOMEM */
+ * ranks have counts where their files have all heads: it is imported when it is to be found. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after,
         const int32_t *ids, int64_t n_ids, int64_t *n_segments);
 /* Close the segments that are still in it. */

@@ -251,7 +251,7 @@ rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after, const int3
         const kv_hash parent = chain;
         RT_TRY(kv_chain_next(
                 &parent, ids + *n_segments * KV_SEGMENT_TOKENS, KV_SEGMENT_TOKENS, &chain));
-        if (!kv_vault_know(vault, &chain)) RT_TRY(kv_vault_import(vault, &chain, &is_there));
+        if (!kv_vault_know(vault, &chain)) RT_TRY(kv_vault_has_copy(vault, &chain, &is_there));
         if (!is_there) return RT_OK;
     }
     return RT_OK;

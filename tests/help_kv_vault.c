@@ -51,6 +51,7 @@ rt_status kvh_vault_try_open(kvh_vault *v, kv_io *io) {
             .disk_bytes_max = v->bytes_max,
             .is_on_top = v->is_on_top,
             .shape = v->shape,
+            .heads = v->heads,
             .fingerprint = fingerprint_of(v->model),
             .fingerprint_text = v->model};
     CHECK(kv_codec_create(rt_machine_isa(), &v->codec) == RT_OK);

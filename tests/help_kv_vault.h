@@ -19,6 +19,7 @@ typedef struct kvh_vault {
     bool is_on_top;    /* bytes_max is: of what is there */
     const char *model; /* the fingerprint's text */
     kv_segment_shape shape;
+    kv_heads heads; /* all 0: all that there are */
 } kvh_vault;
 
 /* A new directory for each; model "kv=bf16\n", no limit. kvh_vault_open as often as one likes. */
