@@ -246,11 +246,13 @@ RT_MUST_CHECK rt_status kv_seq_find_after(
         kv_seq *seq, int64_t n_shared, const int32_t *ids, int64_t n_ids, int64_t *n_tokens);
 
 /* Make a book of all that an idle sequence holds: begin; if *has_tail, walk every layer with KV_WALK_SAVE;
- * then end. `note`: lines for people. A begin without an end costs nothing. Where `book` is NULL the tail
- * is stored and found as whole segments are, without a name.
+ * then end. `note`: lines for people. Where `book` is NULL the tail is stored and found as whole segments are, without a
+ * name. What fails is left: until then, or the next begin, the tail has its room on the disk.
  * Errors: RT_EUSAGE  the name; RT_ENOFIT, RT_EIO  it could not be kept, the text says why; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail);
 RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note);
+/* Instead, or after it has failed: of the tail nothing is on disk. The last error's text stays. */
+void kv_seq_keep_leave(kv_seq *seq);
 /* Why the last sequence that was to be kept was not; "" where all were. */
 const char *kv_store_keep_failure(const kv_store *store);
 /* The same as the failure that it was: RT_ENOFIT a full disk; RT_EIO, RT_ENOMEM, RT_ECORRUPT. */

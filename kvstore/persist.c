@@ -366,6 +366,14 @@ static rt_status finish_tail(kv_seq *seq) {
     return status;
 }
 
+void kv_seq_keep_leave(kv_seq *seq) {
+    char why[KV_WHY_BYTES]; /* it is left, mostly, for something that has failed: that is what is told */
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    abort_last(seq);
+    const rt_status restored = rt_fail(RT_EIO, "%s", why);
+    (void)restored;
+}
+
 rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note) {
     RT_TRY(kv_persist_check(seq));
     RT_TRY(finish_tail(seq));

@@ -149,15 +149,19 @@ int64_t glm_session_kept(const glm_session *session) {
 
 /* ---- books ----------------------------------------------------------------------------------- */
 
-static rt_status keep(glm_session *session, const char *book, const char *note) {
+static rt_status save_tail(glm_session *session) {
     bool has_tail = false;
-    char *full_note = NULL;
     rt_status status = kv_seq_keep_begin(session->seq, &has_tail);
     if (status == RT_OK && has_tail) status = walk_layers(session, KV_WALK_SAVE);
-    RT_TRY(glm_step_agree(session->engine, status)); /* no book names what one rank lacks */
+    return glm_step_agree(session->engine, status); /* no book names what one rank lacks */
+}
+
+static rt_status keep(glm_session *session, const char *book, const char *note) {
+    char *full_note = NULL;
+    RT_TRY(save_tail(session));
     RT_TRY(glm_shards_note(session->engine, note, &full_note));
     glm_disk_begin(session->engine);
-    status = kv_seq_keep_end(session->seq, book, full_note ? full_note : note);
+    const rt_status status = kv_seq_keep_end(session->seq, book, full_note ? full_note : note);
     glm_disk_end(session->engine);
     free(full_note);
     return glm_step_agree(session->engine, status);
@@ -169,6 +173,7 @@ rt_status glm_session_keep(glm_session *session, const char *book, const char *n
             .kind = GLM_STEP_KEEP, .session = session->number, .texts = {book, note}};
     RT_TRY(glm_step_begin(session->engine, &step));
     const rt_status status = keep(session, book, note);
+    if (status != RT_OK) kv_seq_keep_leave(session->seq);
     glm_step_end(session->engine);
     return status;
 }
