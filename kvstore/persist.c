@@ -69,6 +69,7 @@ rt_status kv_persist_start(kv_seq *seq) {
 
 void kv_persist_share(kv_seq *seq, const kv_seq *parent) {
     if (!seq->is_persisted) return;
+    seq->is_orphan = parent->is_orphan || !parent->is_persisted;
     seq->n_chained = rt_min64(parent->n_chained, seq->length / KV_SEGMENT_TOKENS);
     memcpy(seq->chains, parent->chains, (size_t)seq->n_chained * sizeof *seq->chains);
 }
@@ -128,13 +129,24 @@ static rt_status resume_extents(kv_seq *seq, int64_t first, int64_t end) {
     return RT_OK;
 }
 
+/* Nothing can follow what its parent could not keep: why that was stays what is told. */
+static bool lacks_parent(const kv_seq *seq, int64_t first) {
+    const kv_store *store = seq->store;
+    return seq->is_orphan && first > 0 && store->keep_failed[0] &&
+           !kv_vault_know(store->vault, parent_of(seq, first));
+}
+
 void kv_persist_begin(kv_seq *seq) {
     if (!seq->is_persisted) return;
     const int64_t first = seq->length / KV_SEGMENT_TOKENS;
     const int64_t end = (seq->length + seq->span) / KV_SEGMENT_TOKENS;
     if (first == end) return;
     const rt_status status = (seq->resumes ? resume_extents : begin_extents)(seq, first, end);
-    if (status != RT_OK) kv_seq_keep_no_more(seq, status);
+    if (status == RT_OK) return;
+    if (lacks_parent(seq, first))
+        seq->is_persisted = false;
+    else
+        kv_seq_keep_no_more(seq, status);
 }
 
 /* ---- commit ---------------------------------------------------------------------------------- */
