@@ -46,6 +46,7 @@ rt_status kv_dirs_open(kv_io *io, const char *const *dirs, int32_t n_dirs, kv_di
     kv_dirs d = {.io = io, .n_dirs = n_dirs};
     rt_status status = RT_OK;
     RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.roots, "directories", &d.roots), out);
+    RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.devices, "directories", &d.devices), out);
     RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.locks, "directory locks", &d.locks), out);
     RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.kept, "what directories keep", &d.kept), out);
     for (int32_t i = 0; i < n_dirs; i++)
@@ -63,6 +64,7 @@ void kv_dirs_close(kv_dirs *dirs) {
     kv_blocks_free(dirs->blocks);
     for (int32_t i = 0; dirs->roots && i < dirs->n_dirs; i++) free(dirs->roots[i]);
     free(dirs->roots);
+    free(dirs->devices);
     free(dirs->locks);
     for (int32_t i = 0; dirs->kept && i < dirs->n_dirs; i++) kv_briefs_free(&dirs->kept[i]);
     free(dirs->kept);
@@ -90,7 +92,7 @@ static rt_status make_path(kv_io *io, const char *path) {
     return RT_OK;
 }
 
-rt_status kv_dirs_make(const kv_dirs *dirs) {
+rt_status kv_dirs_make(kv_dirs *dirs) {
     kv_io_stat stats[KV_DIRS_MAX];
     for (int32_t i = 0; i < dirs->n_dirs; i++) {
         bool exists;
@@ -98,6 +100,7 @@ rt_status kv_dirs_make(const kv_dirs *dirs) {
         RT_TRY(kv_path_stat(dirs->io, dirs->roots[i], &stats[i], &exists));
         if (!exists || !stats[i].is_dir)
             return rt_fail(RT_EIO, "kvstore: %s is not a directory", dirs->roots[i]);
+        dirs->devices[i] = stats[i].device;
         for (int32_t j = 0; j < i; j++)
             if (stats[j].inode == stats[i].inode && stats[j].device == stats[i].device)
                 return rt_fail(RT_EUSAGE, "kvstore: %s and %s are the same directory",
@@ -162,10 +165,38 @@ static bool is_gone(const kv_dirs *dirs, int32_t dir) {
     return kv_path_stat(dirs->io, dirs->roots[dir], &st, &exists) == RT_OK && !exists;
 }
 
+/* The directory above `path`: false at the top. */
+static bool climb(kv_path *path) {
+    char *slash = strrchr(path->text, '/');
+    const bool is_top = slash ? !slash[1] : strcmp(path->text, ".") == 0;
+    if (!slash) (void)snprintf(path->text, sizeof path->text, ".");
+    if (slash) slash[slash == path->text] = 0;
+    return !is_top;
+}
+
+/* That what was on one file system is not made on another. Of directories above a link may lead to it: it is followed. */
+static rt_status check_device(const kv_dirs *dirs, int32_t dir) {
+    kv_path above = {0};
+    char inside[KV_PATH_BYTES + 2];
+    kv_io_stat st = {0};
+    bool exists = false;
+    (void)snprintf(above.text, sizeof above.text, "%s", dirs->roots[dir]);
+    while (!exists && climb(&above)) {
+        (void)snprintf(inside, sizeof inside, "%s/.", above.text);
+        RT_TRY(kv_path_stat(dirs->io, inside, &st, &exists));
+    }
+    if (!exists || st.device == dirs->devices[dir]) return RT_OK;
+    return rt_fail(RT_EIO,
+            "kvstore: %s is there no longer, and %s is not on the file system that it was on: is "
+            "that mounted?",
+            dirs->roots[dir], above.text);
+}
+
 /* Somebody may have removed the directory, to begin anew: it is made again for what is to be kept. */
 static rt_status open_or_make_lock(kv_dirs *dirs, int32_t dir) {
     const rt_status status = open_lock(dirs, dir);
     if (status != RT_EIO || !is_gone(dirs, dir)) return status;
+    if (dirs->devices[dir] != 0) RT_TRY(check_device(dirs, dir));
     RT_TRY(make_path(dirs->io, dirs->roots[dir]));
     return open_lock(dirs, dir);
 }

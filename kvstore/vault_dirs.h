@@ -13,8 +13,9 @@ typedef struct kv_dirs {
     kv_io *io;
     kv_blocks *blocks;
     int32_t n_dirs;
-    char **roots;    /* "DIR/vault" */
-    kv_file **locks; /* [n_dirs]: open while locked */
+    char **roots;      /* "DIR/vault" */
+    uint64_t *devices; /* [n_dirs]: that they are on; 0: not known */
+    kv_file **locks;   /* [n_dirs]: open while locked */
     bool is_locked;
     kv_briefs *kept;       /* [n_dirs]: as the last scan found it in each */
     kv_briefs learned;     /* of segments, since these were opened; no sizes */
@@ -29,10 +30,11 @@ RT_MUST_CHECK rt_status kv_dirs_open(
         kv_io *io, const char *const *dirs, int32_t n_dirs, kv_dirs *out);
 void kv_dirs_close(kv_dirs *dirs);
 /* DIR/vault, durably. RT_EUSAGE: two are the same directory. RT_EIO, RT_ENOFIT. */
-RT_MUST_CHECK rt_status kv_dirs_make(const kv_dirs *dirs);
+RT_MUST_CHECK rt_status kv_dirs_make(kv_dirs *dirs);
 
 /* One process (and one kv_dirs) at a time: for whoever reserves, names or removes. Not recursive. A directory that has been
- * removed meanwhile is made again.
+ * removed meanwhile is made again, on the file system that it was on: a drive that is not mounted any more is not to be
+ * replaced by what its mount point lies on.
  * RT_EIO: cannot be locked, or another process held it for half a minute, or for 10 s since this one was asked to stop; that
  * it waits is told after 2 s. */
 RT_MUST_CHECK rt_status kv_dirs_lock(kv_dirs *dirs);
