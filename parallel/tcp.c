@@ -29,7 +29,7 @@ typedef struct tcp_greeting {
     char host[PAR_NAME_BYTES];
 } tcp_greeting;
 
-enum { TRY_MS = 2000, GREETING_MS = 2000, RETRY_MS = 50, LOOK_MS = 200 };
+enum { TRY_MS = 2000, GREETING_MS = 2000, RETRY_MS = 50, LOOK_MS = 200, GUESTS_MAX = 64 };
 static const double refused_s = 2.0; /* also after somebody asked to stop */
 
 static tcp_greeting make_greeting(const tcp_invitation *invitation, int32_t rank) {
@@ -222,23 +222,97 @@ static rt_status welcome(
     return check_sizes(greeting, &mine);
 }
 
-/* One connection; who does not know the token, or is here already, is a stranger. */
-static rt_status accept_one(int fd, const tcp_invitation *invitation, int32_t first,
-        int32_t n_ranks, int fds[PAR_RANKS_MAX]) {
+/* Somebody whose greeting is not whole yet. */
+typedef struct tcp_guest {
+    int fd;
+    double until; /* rt_now() at which he is a stranger */
+    size_t done;  /* bytes of the greeting */
     tcp_greeting greeting;
-    const int guest = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (guest < 0) return RT_OK;
-    const bool is_one_of_us = read_within(guest, &greeting, sizeof greeting, GREETING_MS) &&
-                              memcmp(greeting.token, invitation->token, TCP_TOKEN_BYTES) == 0;
-    const rt_status status = is_one_of_us ? welcome(guest, invitation, &greeting) : RT_OK;
-    if (!is_one_of_us || status != RT_OK || greeting.rank < first || greeting.rank >= n_ranks ||
-            fds[greeting.rank] >= 0) {
-        (void)close(guest);
-        return status;
+} tcp_guest;
+
+/* Where guests are let in: who says nothing, as a scanner of ports does, keeps nobody waiting. */
+typedef struct tcp_door {
+    int listener;
+    const tcp_invitation *invitation;
+    int32_t first, n_ranks;
+    int *fds; /* [PAR_RANKS_MAX]: of those that came */
+    tcp_guest guests[GUESTS_MAX];
+    int n_guests;
+    int32_t n_refused;
+    char refusal[512]; /* of the first one */
+} tcp_door;
+
+static bool is_awaited(const tcp_door *door, int32_t rank) {
+    return rank >= door->first && rank < door->n_ranks && door->fds[rank] < 0;
+}
+
+/* His greeting is whole; who does not know the token, or is here already, is a stranger. */
+static void judge(tcp_door *door, const tcp_guest *guest) {
+    const tcp_greeting *greeting = &guest->greeting;
+    if (memcmp(greeting->token, door->invitation->token, TCP_TOKEN_BYTES) == 0) {
+        const rt_status status = welcome(guest->fd, door->invitation, greeting);
+        if (status == RT_OK && is_awaited(door, greeting->rank)) {
+            set_options(guest->fd);
+            door->fds[greeting->rank] = guest->fd;
+            return;
+        }
+        if (status != RT_OK && door->n_refused++ == 0)
+            (void)snprintf(door->refusal, sizeof door->refusal, "%s", rt_error_text());
     }
-    set_options(guest);
-    fds[greeting.rank] = guest;
-    return RT_OK;
+    (void)close(guest->fd);
+}
+
+/* More of his greeting. False: there is no more to come, and he is one of us or gone. */
+static bool hear(tcp_door *door, tcp_guest *guest) {
+    char *at = (char *)&guest->greeting + guest->done;
+    const ssize_t n = recv(guest->fd, at, sizeof guest->greeting - guest->done, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+    if (n <= 0) {
+        (void)close(guest->fd);
+        return false;
+    }
+    guest->done += (size_t)n;
+    if (guest->done < sizeof guest->greeting) return true;
+    judge(door, guest);
+    return false;
+}
+
+/* Those that `ready` has something of; who has been silent for too long goes. */
+static void hear_all(tcp_door *door, const struct pollfd *ready) {
+    int n = 0;
+    for (int i = 0; i < door->n_guests; i++) {
+        tcp_guest guest = door->guests[i];
+        if (ready[i].revents && !hear(door, &guest)) continue;
+        if (rt_now() < guest.until)
+            door->guests[n++] = guest;
+        else
+            (void)close(guest.fd);
+    }
+    door->n_guests = n;
+}
+
+static void let_in(tcp_door *door) {
+    const int fd = accept4(door->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) return;
+    door->guests[door->n_guests++] = (tcp_guest){.fd = fd, .until = rt_now() + GREETING_MS * 1e-3};
+}
+
+/* False: nothing has come within the time. */
+static bool attend(tcp_door *door, int timeout_ms) {
+    struct pollfd ready[GUESTS_MAX + 1];
+    const int n = door->n_guests;
+    for (int i = 0; i < n; i++)
+        ready[i] = (struct pollfd){.fd = door->guests[i].fd, .events = POLLIN};
+    ready[n] = (struct pollfd){.fd = n < GUESTS_MAX ? door->listener : -1, .events = POLLIN};
+    const bool has_come = poll(ready, (nfds_t)n + 1, timeout_ms) > 0;
+    for (int i = 0; i <= n && !has_come; i++) ready[i].revents = 0;
+    hear_all(door, ready);
+    if (ready[n].revents) let_in(door);
+    return has_come;
+}
+
+static void close_door(tcp_door *door) {
+    for (int i = 0; i < door->n_guests; i++) (void)close(door->guests[i].fd);
 }
 
 /* The lowest rank that is missing, -1: none; *n: how many are. */
@@ -285,37 +359,43 @@ static rt_status has_left(int32_t left, int32_t rank) {
 
 /* Where one is refused, or somebody asked to stop, the others are still let in, for a moment, so that they need not
  * wait to learn that it is over. */
-rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
-        double timeout_s, const int *joined, int fds[PAR_RANKS_MAX]) {
+static rt_status attend_until_all(tcp_door *door, double timeout_s, const int *joined) {
     double deadline = rt_now() + timeout_s;
     bool is_stopping = false;
     int32_t left = -1;
-    char refusal[512] = "";
-    int32_t n_refused = 0;
     int32_t n_missing = 0;
     for (;;) {
-        struct pollfd one = {.fd = fd, .events = POLLIN};
-        const int32_t lowest = missing(first, n_ranks, fds, &n_missing);
+        const int32_t n_refused = door->n_refused;
+        const int32_t lowest = missing(door->first, door->n_ranks, door->fds, &n_missing);
         if (!is_stopping && atomic_load(&rt_interrupted_by)) {
             is_stopping = true;
             deadline = fmin(deadline, rt_now() + refused_s);
         }
         const int left_ms = (int)((deadline - rt_now()) * 1e3);
         if (n_missing <= n_refused || (left_ms <= 0 && n_refused > 0)) break;
-        if (left_ms <= 0) return not_all(invitation, lowest, timeout_s);
-        if (poll(&one, 1, left_ms < LOOK_MS ? left_ms : LOOK_MS) <= 0) {
-            if (is_stopping || n_refused > 0) continue;
-            if (left >= 0)
-                return has_left(left, lowest); /* still not asked to stop, as it may have been */
-            left = find_left(n_ranks, joined);
+        if (left_ms <= 0) return not_all(door->invitation, lowest, timeout_s);
+        if (attend(door, left_ms < LOOK_MS ? left_ms : LOOK_MS)) {
+            if (n_refused == 0 && door->n_refused > 0) deadline = rt_now() + refused_s;
             continue;
         }
-        if (accept_one(fd, invitation, first, n_ranks, fds) == RT_OK) continue;
-        if (n_refused++ > 0) continue;
-        (void)snprintf(refusal, sizeof refusal, "%s", rt_error_text());
-        deadline = rt_now() + refused_s;
+        if (is_stopping || n_refused > 0) continue;
+        if (left >= 0)
+            return has_left(left, lowest); /* still not asked to stop, as it may have been */
+        left = find_left(door->n_ranks, joined);
     }
-    return n_refused > 0 ? rt_fail(RT_EPEER, "%s", refusal) : RT_OK;
+    return door->n_refused > 0 ? rt_fail(RT_EPEER, "%s", door->refusal) : RT_OK;
+}
+
+rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
+        double timeout_s, const int *joined, int fds[PAR_RANKS_MAX]) {
+    tcp_door door = {.listener = fd,
+            .invitation = invitation,
+            .first = first,
+            .n_ranks = n_ranks,
+            .fds = fds};
+    const rt_status status = attend_until_all(&door, timeout_s, joined);
+    close_door(&door);
+    return status;
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */

@@ -29,7 +29,8 @@ RT_MUST_CHECK rt_status tcp_listen_at(const tcp_invitation *invitation, int *fd)
 /* Whether it says that all ranks are on this machine. */
 bool tcp_is_local(const tcp_invitation *invitation);
 
-/* Take one connection of each rank from `first` on into fds[rank]; strangers are turned away.
+/* Take one connection of each rank from `first` on into fds[rank]; strangers are turned away, and keep nobody
+ * waiting: of those that say nothing 64 at a time may be there, each for 2 s.
  * joined[n_ranks]: connections of those that are there already, -1 for others; it may be fds.
  * Errors: RT_EPEER  not all came within timeout_s: who is missing; or one of those that were there left: its number; or
  *                   one has another size of the group: its number, its host and the two sizes. What came stays in
