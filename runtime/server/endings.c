@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/size.h"
 #include "schedule.h"
 
 static const char shutting_down[] = "shutting_down";
@@ -123,24 +124,25 @@ static bool suspend_piece(srv_scheduler *scheduler) {
     return false;
 }
 
-/* Whether what is computed of its prompt will be found on disk when the same request comes again: of the open piece, which
- * is suspended here, or, between two pieces, of those that are done, which end where segments do. */
-static bool is_kept(srv_scheduler *scheduler, srv_sequence *sequence) {
-    if (scheduler->lost.http || !glm_engine_plan(scheduler->engine)->kv_persists) return false;
-    if (sequence == scheduler->piece_of) return suspend_piece(scheduler);
-    return !sequence->is_decoding && !sequence->leader && glm_session_kept(sequence->session) > 0;
+/* How many tokens of its prompt will be found on disk when the same request comes again: all that is computed of an open
+ * piece, which is suspended here, or else of the pieces that are done, which end where segments do, what could be kept. */
+static int64_t n_kept(srv_scheduler *scheduler, srv_sequence *sequence) {
+    const int64_t n_processed = sequence->request->progress.n_processed;
+    if (scheduler->lost.http || !glm_engine_plan(scheduler->engine)->kv_persists) return 0;
+    if (sequence == scheduler->piece_of && suspend_piece(scheduler)) return n_processed;
+    if (sequence->is_decoding || sequence->leader) return 0;
+    return rt_min64(glm_session_kept(sequence->session), n_processed);
 }
 
 /* End a choice because the server stops; the error says how much of its prompt is kept. */
 static void stop_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
-    const srv_progress *progress = &sequence->request->progress;
     srv_error error = scheduler->lost;
-    const bool has_kept = is_kept(scheduler, sequence);
-    if (!error.http && has_kept)
+    const int64_t n = n_kept(scheduler, sequence);
+    if (!error.http && n > 0)
         (void)srv_refuse(&error, 503, shutting_down, NULL,
                 "the server is shutting down; %" PRId64 " of the prompt's %" PRId64
                 " tokens are kept on disk, and the same request goes on from there",
-                progress->n_processed, progress->n_total);
+                n, sequence->request->progress.n_total);
     else if (!error.http)
         (void)srv_refuse(&error, 503, shutting_down, NULL, "the server is shutting down");
     srv_finish_sequence(scheduler, sequence, SRV_FINISH_NONE, &error);
