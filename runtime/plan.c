@@ -120,7 +120,7 @@ static rt_status choose_linear(const glm_bill_request *of, glm_plan *plan) {
     RT_TRY(check_room_to_measure(of, plan));
     RT_TRY(glm_linear_choose(of->options->linear, &of->part, &choice));
     plan->linear_by = choice.by;
-    return RT_OK;
+    return check_room_to_measure(of, plan); /* with its scratch */
 }
 
 /* NCCL may add the numbers of more than two ranks in another order where there are more of them: rows that go together
