@@ -45,6 +45,7 @@ static _Noreturn void become(const char *program, int control_fd, pid_t parent) 
         (void)dup2(null_fd, STDIN_FILENO);
         (void)dup2(null_fd, STDOUT_FILENO);
     }
+    if (null_fd > STDERR_FILENO) (void)close(null_fd);
     (void)fcntl(control_fd, F_SETFD, 0);
     (void)execv(program, argv);
     _exit(127);
