@@ -153,7 +153,7 @@ kv_run_shape kv_segment_run_shape(const kv_segment_header *header) {
 
 /* ---- write ----------------------------------------------------------------------------------- */
 
-static uint64_t checksum_of(const void *block) {
+uint64_t kv_block_checksum(const void *block) {
     return XXH3_64bits(
             (const uint8_t *)block + sizeof(uint64_t), KV_BLOCK_BYTES - sizeof(uint64_t));
 }
@@ -177,7 +177,7 @@ uint64_t kv_segment_write_header(const kv_segment_header *header, uint8_t block[
             .created_s = header->created_s,
             .first_kv_head = header->heads.first,
             .all_kv_heads = header->heads.all};
-    b.checksum = checksum_of(&b);
+    b.checksum = kv_block_checksum(&b);
     memcpy(block, &b, sizeof b);
     return b.checksum;
 }
@@ -190,7 +190,7 @@ void kv_segment_write_footer(const kv_segment_footer *footer, uint8_t block[KV_B
             .index_checksum = footer->index_checksum,
             .header_checksum = footer->header_checksum,
             .chain = footer->chain};
-    b.checksum = checksum_of(&b);
+    b.checksum = kv_block_checksum(&b);
     memcpy(block, &b, sizeof b);
 }
 
@@ -217,7 +217,7 @@ static bool is_zero(const uint8_t *bytes, size_t n_bytes) {
 }
 
 static rt_status check_checksum(const char *what, const void *block, uint64_t found) {
-    const uint64_t checksum = checksum_of(block);
+    const uint64_t checksum = kv_block_checksum(block);
     if (checksum == found) return RT_OK;
     return rt_fail(RT_ECORRUPT, "kvstore: %s: checksum %016" PRIx64 ", stored %016" PRIx64, what,
             checksum, found);

@@ -71,6 +71,8 @@ kv_run_address kv_segment_run_address(
         const kv_segment_header *header, int32_t layer, int32_t kv_head);
 kv_run_shape kv_segment_run_shape(const kv_segment_header *header);
 
+/* Of a block that begins with it: of all behind it. */
+uint64_t kv_block_checksum(const void *block);
 /* Write one block; returns its checksum. */
 uint64_t kv_segment_write_header(const kv_segment_header *header, uint8_t block[KV_BLOCK_BYTES]);
 void kv_segment_write_footer(const kv_segment_footer *footer, uint8_t block[KV_BLOCK_BYTES]);

@@ -52,10 +52,6 @@ struct kv_records {
     kv_reader *reader;
 };
 
-static uint64_t checksum_of(const records_header *header) {
-    return XXH3_64bits(&header->magic, sizeof *header - sizeof header->checksum);
-}
-
 static rt_status new_records(kv_vault *vault, const kv_hash *key, kv_records **out) {
     kv_records *r = NULL;
     RT_TRY(rt_calloc(1, sizeof *r, "state in records", &r));
@@ -157,7 +153,7 @@ static rt_status complete_file(kv_records *r, const void *note, int64_t note_byt
             .last = r->last,
             .n_bytes = r->n_bytes};
     memcpy(header.note, note, (size_t)note_bytes);
-    header.checksum = checksum_of(&header);
+    header.checksum = kv_block_checksum(&header);
     flush(r);
     RT_TRY(kv_blocks_settle(blocks));
     RT_TRY(kv_blocks_write(blocks, r->file, 0, sizeof header, &header));
@@ -200,7 +196,7 @@ static rt_status read_header(kv_records *r, void *note, int64_t note_bytes) {
     RT_TRY(kv_file_stat(r->file, &st));
     if (st.n_bytes < KV_BLOCK_BYTES) return corrupt(r);
     RT_TRY(kv_blocks_read(r->vault->dirs.blocks, r->file, 0, sizeof header, &header));
-    if (header.checksum != checksum_of(&header) || header.magic != MAGIC) return corrupt(r);
+    if (header.checksum != kv_block_checksum(&header) || header.magic != MAGIC) return corrupt(r);
     if (header.version != VERSION)
         return rt_fail(RT_EUNSUPPORTED, "kvstore: %s is of another format version", r->path.text);
     if (!kv_hash_equal(&header.fingerprint, &r->vault->fingerprint) ||

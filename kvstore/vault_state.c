@@ -36,10 +36,6 @@ typedef struct state_header {
 
 _Static_assert(sizeof(state_header) == KV_BLOCK_BYTES, "as laid out above");
 
-static uint64_t checksum_of(const state_header *header) {
-    return XXH3_64bits(&header->magic, sizeof *header - sizeof header->checksum);
-}
-
 static state_header header_for(const kv_vault *vault, const kv_hash *key, const kv_part *parts,
         int32_t n_parts, uint64_t content) {
     state_header header = {.magic = MAGIC,
@@ -49,7 +45,7 @@ static state_header header_for(const kv_vault *vault, const kv_hash *key, const 
             .content = content,
             .n_parts = (uint32_t)n_parts};
     for (int32_t i = 0; i < n_parts; i++) header.part_bytes[i] = parts[i].n_bytes;
-    header.checksum = checksum_of(&header);
+    header.checksum = kv_block_checksum(&header);
     return header;
 }
 
