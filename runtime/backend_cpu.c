@@ -49,7 +49,7 @@ static int64_t shares_cost(const glm_config *part, const glm_plan *plan) {
 static int64_t arena_bytes(const glm_config *config, const glm_plan *plan) {
     const int64_t rows = buffer_rows(plan);
     const int64_t hidden_row = config->hidden * rt_dtype_bytes(plan->hidden_dtype);
-    const int64_t q_width = (int64_t)config->n_heads * config->head_dim;
+    const int64_t q_width = glm_config_q_width(config);
     const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
     return rt_arena_cost(rt_min64(plan->span, plan->max_len) * hidden_row) +
            rt_arena_cost(plan->max_seqs * hidden_row) +
@@ -78,8 +78,8 @@ static void carve(glm_engine *engine) {
     b->normed = take_rows(arena, rows, glm_row_stride(config->hidden));
     b->update = take_rows(arena, rows, glm_pad(config->hidden));
     b->qkv = take_rows(arena, rows, glm_config_qkv_rows(config));
-    b->attended = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
-    b->part = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
+    b->attended = take_rows(arena, rows, glm_config_q_width(config));
+    b->part = take_rows(arena, rows, glm_config_q_width(config));
     b->state_max = rt_arena_take(arena, rows * config->n_heads * 4);
     b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
     b->part_max = rt_arena_take(arena, rows * config->n_heads * 4);

@@ -93,7 +93,7 @@ static int64_t splits_bytes(const attn_shape *shape, const glm_plan *plan) {
 static void list_activations(
         buffer_list *list, glm_cuda *cuda, const glm_config *c, const glm_plan *plan) {
     const int64_t rows = rows_of(plan);
-    const int64_t q_width = (int64_t)c->n_heads * c->head_dim;
+    const int64_t q_width = glm_config_q_width(c);
     on_device(list, &cuda->normed, rows * c->hidden * 2, "activations");
     on_device(list, &cuda->qkv, rows * glm_config_qkv_rows(c) * 2, "activations");
     on_device(list, &cuda->q, rows * q_width * 2, "activations");

@@ -110,7 +110,7 @@ int64_t glm_role_rows(const glm_config *config, glm_role role) {
         return config->vocab;
     case GLM_Q:
     case GLM_Q_BIAS:
-        return (int64_t)config->n_heads * config->head_dim;
+        return glm_config_q_width(config);
     case GLM_K:
     case GLM_V:
     case GLM_K_BIAS:
@@ -126,6 +126,6 @@ int64_t glm_role_rows(const glm_config *config, glm_role role) {
 
 int64_t glm_role_cols(const glm_config *config, glm_role role) {
     if (glm_role_is_vector(role)) return 1;
-    if (role == GLM_ATTN_OUT) return (int64_t)config->n_heads * config->head_dim;
+    if (role == GLM_ATTN_OUT) return glm_config_q_width(config);
     return role == GLM_DOWN ? config->ffn : config->hidden;
 }

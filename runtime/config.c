@@ -389,7 +389,7 @@ rt_status glm_config_load(const char *dir, glm_config *out) {
 int64_t glm_config_parameters(const glm_config *config) {
     const int64_t hidden = config->hidden;
     const int64_t qkv_rows = glm_config_qkv_rows(config);
-    const int64_t q_width = (int64_t)config->n_heads * config->head_dim;
+    const int64_t q_width = glm_config_q_width(config);
     const int64_t n_norms = config->has_post_norms ? 4 : 2;
     const int64_t attention = qkv_rows * hidden + q_width * hidden;
     const int64_t bias = config->has_qkv_bias ? qkv_rows : 0;

@@ -57,6 +57,11 @@ typedef struct glm_config {
  *                    each other; the message names the file, the key, the value and what is needed */
 RT_MUST_CHECK rt_status glm_config_load(const char *dir, glm_config *out);
 
+/* Numbers of a row's queries: n_heads x head_dim. */
+static inline int64_t glm_config_q_width(const glm_config *config) {
+    return (int64_t)config->n_heads * config->head_dim;
+}
+
 /* Rows of the fused query-key-value projection: (n_heads + 2 n_kv_heads) x head_dim. */
 static inline int64_t glm_config_qkv_rows(const glm_config *config) {
     return ((int64_t)config->n_heads + 2 * (int64_t)config->n_kv_heads) * config->head_dim;

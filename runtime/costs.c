@@ -1,20 +1,16 @@
 #include "costs.h"
 
-static double q_width(const glm_config *config) {
-    return (double)config->n_heads * (double)config->head_dim;
-}
-
 /* Scores and weighted values, 2 x 2 FLOP a head, dim and visible key. */
 double glm_layer_attention_flop(const glm_config *config, int64_t pos, int64_t n) {
     const double keys = (double)n * ((double)pos + ((double)n + 1.0) / 2.0);
-    return 4.0 * q_width(config) * keys;
+    return 4.0 * (double)glm_config_q_width(config) * keys;
 }
 
 /* Two FLOP a weight and token. */
 double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n) {
-    const double weights =
-            (double)config->hidden *
-            ((double)glm_config_qkv_rows(config) + q_width(config) + 3.0 * (double)config->ffn);
+    const double weights = (double)config->hidden *
+                           ((double)glm_config_qkv_rows(config) +
+                                   (double)glm_config_q_width(config) + 3.0 * (double)config->ffn);
     return 2.0 * weights * (double)n + glm_layer_attention_flop(config, pos, n);
 }
 

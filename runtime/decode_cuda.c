@@ -25,10 +25,6 @@ static rt_stream compute_of(const glm_cuda *cuda) {
     return cuda->device.compute;
 }
 
-static int64_t q_width(const glm_engine *engine) {
-    return (int64_t)engine->part.n_heads * engine->part.head_dim;
-}
-
 static void *const *const *lists_of(const glm_engine *engine, int32_t layer, int32_t i) {
     void ***lists = engine->cuda->seq_pages + (int64_t)layer * engine->plan.max_seqs + i;
     return (void *const *const *)lists;
@@ -112,7 +108,7 @@ static rt_status append(glm_engine *engine, int32_t layer, const glm_cuda_tokens
             .n_tokens = n,
             .positions = cuda->step.positions + first,
             .seq_pages = lists_of(engine, layer, first),
-            .q = cuda->q + first * q_width(engine)};
+            .q = cuda->q + first * glm_config_q_width(&engine->part)};
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
@@ -127,7 +123,7 @@ static rt_status attend(glm_engine *engine, int32_t layer, const glm_cuda_tokens
     void ***lists = cuda->open_pages + (int64_t)layer * engine->plan.max_seqs;
     void *const *const *open = attn_is_lossy(&cuda->shape) ? (void *const *const *)lists : NULL;
     const attn_cuda_decode_args args = {.q = cuda->q,
-            .q_stride = q_width(engine),
+            .q_stride = glm_config_q_width(&engine->part),
             .lengths = cuda->step.lengths,
             .max_tokens = engine->plan.max_len,
             .n_seqs = tokens->n,

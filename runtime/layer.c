@@ -7,11 +7,6 @@
 #include "layer_inside.h"
 #include "ranks.h"
 
-/* Floats of a row's queries, in front of its keys and values in buffers.qkv. */
-static int64_t q_width(const glm_config *config) {
-    return (int64_t)config->n_heads * config->head_dim;
-}
-
 /* normed = norm(x) */
 void glm_layer_norm(glm_engine *engine, const float *weight, int64_t n, const void *hidden) {
     engine->ops.norm(&engine->ops, hidden, engine->plan.hidden_dtype, weight,
@@ -125,8 +120,8 @@ void glm_layer_append(glm_engine *engine, const kv_window_part *part, int64_t ro
     if (part->n_new == 0) return;
     rt_assert(pos >= pos0);
     float *row = qkv.data + (row0 + pos - pos0) * qkv.stride;
-    attn_append_kv(engine->ops.attention, row + q_width(&engine->part), qkv.stride, part->n_new,
-            pos, pages_to_write(part, pos));
+    attn_append_kv(engine->ops.attention, row + glm_config_q_width(&engine->part), qkv.stride,
+            part->n_new, pos, pages_to_write(part, pos));
     seal_full(engine, part);
 }
 
@@ -147,7 +142,7 @@ attn_state glm_layer_state(const glm_engine *engine, int64_t row0) {
 static void project(glm_engine *engine, const glm_layer *layer, const glm_chunk *chunk) {
     const glm_ops *ops = &engine->ops;
     const glm_buffers *b = &engine->buffers;
-    const int64_t q = q_width(&engine->part);
+    const int64_t q = glm_config_q_width(&engine->part);
     const int64_t from = chunk->attend_pos - chunk->pos;
     const glm_rows normed = rows_from(b->normed, from);
     const glm_rows q_rows = rows_from(b->qkv, from);

@@ -46,10 +46,6 @@ rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, glm_cuda
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
-static int64_t q_width(const glm_engine *engine) {
-    return (int64_t)engine->part.n_heads * engine->part.head_dim;
-}
-
 /* Rows from `row` on: qkv -> q, and k and v into the pages of positions chunk->pos and on. */
 static rt_status append(
         glm_engine *engine, const glm_chunk *chunk, int64_t row, void *const *pages) {
@@ -58,7 +54,7 @@ static rt_status append(
             .n_tokens = chunk->n,
             .pos = chunk->pos,
             .pages = pages,
-            .q = cuda->q + row * q_width(engine)};
+            .q = cuda->q + row * glm_config_q_width(&engine->part)};
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
@@ -87,9 +83,9 @@ static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, int64_t r
     glm_cuda *cuda = engine->cuda;
     const int64_t n_heads = engine->part.n_heads;
     const int64_t in_chunk = chunk->attend_pos / ATTN_PAGE_TOKENS - chunk->pos / ATTN_PAGE_TOKENS;
-    const attn_cuda_prefill_args args = {
-            .q = cuda->q + (row + chunk->attend_pos - chunk->pos) * q_width(engine),
-            .q_stride = q_width(engine),
+    const attn_cuda_prefill_args args = {.q = cuda->q + (row + chunk->attend_pos - chunk->pos) *
+                                                                glm_config_q_width(&engine->part),
+            .q_stride = glm_config_q_width(&engine->part),
             .n_tokens = chunk->n_attend,
             .pos = chunk->attend_pos,
             .pages = lists->pages,
@@ -98,8 +94,8 @@ static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, int64_t r
             .n_keys = part->n_tokens,
             .max = cuda->state_max + row * n_heads,
             .sum = cuda->state_sum + row * n_heads,
-            .out = cuda->state_out + row * q_width(engine),
-            .attended = cuda->attended + row * q_width(engine),
+            .out = cuda->state_out + row * glm_config_q_width(&engine->part),
+            .attended = cuda->attended + row * glm_config_q_width(&engine->part),
             .is_first = is_first,
             .is_last = part->is_last};
     if (chunk->n_attend == 0) return RT_OK;

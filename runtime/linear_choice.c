@@ -14,7 +14,7 @@ const char *glm_linear_by_name(glm_linear_by by) {
 
 void glm_linear_widths(const glm_config *part, int64_t widths[GLM_LINEAR_WIDTHS]) {
     widths[0] = part->hidden;
-    widths[1] = (int64_t)part->n_heads * part->head_dim;
+    widths[1] = glm_config_q_width(part);
     widths[2] = part->ffn;
 }
 

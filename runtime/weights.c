@@ -10,7 +10,7 @@
 
 /* One part: as many whole panels as fit a few MiB, at least one panel of the longest row. */
 static int64_t part_bytes(const glm_config *config) {
-    const int64_t q_width = (int64_t)config->n_heads * config->head_dim;
+    const int64_t q_width = glm_config_q_width(config);
     const int64_t row_max = rt_max64(rt_max64(config->hidden, config->ffn), q_width);
     return rt_max64(4 * RT_MIB, GLM_PANEL * row_max * 4);
 }
@@ -108,7 +108,7 @@ static int64_t linear_cost(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_line
 static int64_t layer_cost(const glm_checkpoint *checkpoint, const glm_config *share,
         glm_linear_by by, int32_t layer) {
     const int64_t hidden = share->hidden;
-    const int64_t q_width = (int64_t)share->n_heads * share->head_dim;
+    const int64_t q_width = glm_config_q_width(share);
     const int64_t qkv_rows = glm_config_qkv_rows(share);
     const int64_t n_norms = share->has_post_norms ? 4 : 2;
     return n_norms * rt_arena_cost(glm_pad(hidden) * 4) + rt_arena_cost(qkv_rows * 4) +
@@ -215,7 +215,7 @@ static rt_status add_vector(
 static rt_status add_qkv(glm_weights *weights, part_list *list, const source *from, int32_t index,
         glm_layer *layer) {
     const glm_config *share = from->share;
-    const int64_t q_rows = (int64_t)share->n_heads * share->head_dim;
+    const int64_t q_rows = glm_config_q_width(share);
     const int64_t k_rows = (int64_t)share->n_kv_heads * share->head_dim;
     const int64_t rows = glm_config_qkv_rows(share);
     layer->qkv = take_linear(

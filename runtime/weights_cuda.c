@@ -39,7 +39,7 @@ typedef struct load {
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 static int64_t part_bytes(const glm_config *config) {
-    const int64_t q_width = (int64_t)config->n_heads * config->head_dim;
+    const int64_t q_width = glm_config_q_width(config);
     return rt_max64(4 * RT_MIB, 2 * rt_max64(rt_max64(config->hidden, config->ffn), q_width));
 }
 
@@ -49,8 +49,8 @@ static int64_t matrix_bytes(int64_t n_out, int64_t n_in) {
 
 static int64_t layer_matrices_bytes(const glm_config *c) {
     return matrix_bytes(glm_config_qkv_rows(c), c->hidden) +
-           matrix_bytes(c->hidden, (int64_t)c->n_heads * c->head_dim) +
-           matrix_bytes(2 * c->ffn, c->hidden) + matrix_bytes(c->hidden, c->ffn);
+           matrix_bytes(c->hidden, glm_config_q_width(c)) + matrix_bytes(2 * c->ffn, c->hidden) +
+           matrix_bytes(c->hidden, c->ffn);
 }
 
 int64_t glm_cuda_weights_bytes(const glm_config *c, int32_t n_streamed) {
@@ -67,8 +67,8 @@ static int64_t lost(int64_t n_out, int64_t n_in) {
 
 int64_t glm_cuda_weights_lost_bytes(const glm_config *c, int32_t n_streamed) {
     const int64_t of_layer = lost(glm_config_qkv_rows(c), c->hidden) +
-                             lost(c->hidden, (int64_t)c->n_heads * c->head_dim) +
-                             lost(2 * c->ffn, c->hidden) + lost(c->hidden, c->ffn);
+                             lost(c->hidden, glm_config_q_width(c)) + lost(2 * c->ffn, c->hidden) +
+                             lost(c->hidden, c->ffn);
     return (c->is_tied ? 1 : 2) * lost(c->vocab, c->hidden) +
            (c->n_layers - n_streamed) * of_layer +
            glm_cuda_lost_behind(n_streamed > 0 ? 2 * layer_matrices_bytes(c) : 0);
