@@ -308,6 +308,10 @@ rt_status kv_seq_find(kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *
     return status;
 }
 
+rt_status kv_seq_notice(kv_seq *seq, const int32_t *ids, int64_t n_ids) {
+    return seq->chains ? kv_vault_notice(seq->store->vault, ids, n_ids) : RT_OK;
+}
+
 rt_status kv_seq_find_after(
         kv_seq *seq, int64_t n_shared, const int32_t *ids, int64_t n_ids, int64_t *n_tokens) {
     const int64_t first = n_shared / KV_SEGMENT_TOKENS;

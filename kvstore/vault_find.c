@@ -243,6 +243,21 @@ rt_status kv_vault_find(kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_p
     return kv_vault_find_after(vault, &vault->root, 0, ids, n_ids, out);
 }
 
+rt_status kv_vault_notice(kv_vault *vault, const int32_t *ids, int64_t n_ids) {
+    kv_hash chain = vault->root;
+    int64_t at = 0;
+    for (; at + KV_SEGMENT_TOKENS < n_ids; at += KV_SEGMENT_TOKENS) {
+        const kv_hash parent = chain;
+        RT_TRY(kv_chain_next(&parent, ids + at, KV_SEGMENT_TOKENS, &chain));
+    }
+    for (int64_t end = rt_max64(n_ids - 1, at + 1); end <= n_ids; end++) {
+        kv_hash last;
+        RT_TRY(kv_chain_next(&chain, ids + at, (int32_t)(end - at), &last));
+        (void)kv_vault_know(vault, &last);
+    }
+    return RT_OK;
+}
+
 rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after, const int32_t *ids,
         int64_t n_ids, int64_t *n_segments) {
     kv_hash chain = *after;

@@ -53,6 +53,7 @@ static rt_status load(glm_session *session, glm_reuse *out) {
 static rt_status find(glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
     const int64_t n_before = kv_seq_length(session->seq);
     kv_found found = {0};
+    if (n_ids > 1) RT_TRY(kv_seq_notice(session->seq, ids, n_ids));
     if (n_ids > 1) RT_TRY(kv_seq_find(session->seq, ids, n_ids - 1, &found));
     if (found.n_tokens > n_before && found.n_tokens < n_before + TOKENS_WORTH_READING) {
         glm_session_truncate(session, n_before); /* every text begins alike */
