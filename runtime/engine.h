@@ -147,6 +147,7 @@ struct glm_session {
     int32_t drawn_id; /* by it, of the logits of logits_serial, where has_drawn */
     bool has_drawn;
     glm_ahead ahead;
+    struct glm_turn *turn; /* turn.h, on rank 0: of a text that others may be at; NULL: of none */
 };
 
 /* Whether the next step is to draw the session's token. Not where the last draw was not used: the caller wants logits. */

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "costs.h"
 #include "ranks.h"
+#include "turn.h"
 
 enum { WHY_TEXT = 512 };
 
@@ -403,6 +404,7 @@ static rt_status take_step(glm_session *session, glm_prefill_progress *progress)
         status = recover(engine, status);
     if (status == RT_OK) glm_prefill_where(session, progress);
     if (status == RT_OK && is_done) progress->tokens_done = run->n_ids;
+    if (status == RT_OK) glm_turn_tell(session, progress);
     progress->is_done = is_done;
     if (status == RT_OK && is_done) status = finish_run(engine);
     if (status != RT_OK) glm_prefill_abort(session);

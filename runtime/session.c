@@ -6,6 +6,7 @@
 
 #include "backend.h"
 #include "ranks.h"
+#include "turn.h"
 
 /* A session of `seq`, unless that is NULL for `status`, on this rank or another. */
 static rt_status wrap(glm_engine *engine, kv_seq *seq, rt_status status, glm_session **out) {
@@ -75,6 +76,7 @@ void glm_session_free(glm_session *session) {
     const bool is_begun = glm_step_begin(engine, &step) == RT_OK;
     glm_prefill_abort(session);
     forget(session);
+    glm_turn_free(session->turn);
     kv_seq_free(session->seq);
     free(session);
     if (is_begun) glm_step_end(engine);
