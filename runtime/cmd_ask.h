@@ -40,6 +40,7 @@ typedef struct ask_run {
     FILE *out;       /* records; NULL: a single question, for people */
     int64_t n_answered;
     int64_t n_refused;
+    double waited_s; /* for another process, which was at the text */
     double prefill_s;
     double decode_s;
 } ask_run;

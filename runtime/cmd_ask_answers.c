@@ -11,8 +11,10 @@
 #include "cli_show.h"
 #include "cli_signals.h"
 #include "cli_sources.h"
+#include "cli_turn.h"
 #include "cmd_ask.h"
 #include "cmd_ask_record.h"
+#include "turn.h"
 
 /* ---- the prefix ------------------------------------------------------------------------------ */
 
@@ -20,7 +22,10 @@
 static rt_status restore_prefix(ask_run *run) {
     glm_ids *ids = &run->reading.prefix;
     RT_TRY(glm_ids_push(ids, 0));
-    const rt_status status = glm_session_restore(run->prefix, ids->ids, ids->n, &run->reuse);
+    rt_status status = glm_session_restore(run->prefix, ids->ids, ids->n, &run->reuse);
+    if (status == RT_OK)
+        status = glm_cli_take_turn(
+                run->cli, run->prefix, ids->ids, ids->n, ids->n - 1, &run->reuse, &run->waited_s);
     ids->n--;
     run->n_reused = run->reuse.n_tokens;
     return status;
@@ -84,7 +89,8 @@ rt_status ask_prefill_prefix(ask_run *run) {
     if (glm_session_length(run->prefix) < ids->n)
         RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n, NULL));
     RT_TRY(keep_prefix(run));
-    run->prefill_s = rt_now() - started_s;
+    glm_turn_give_back(run->prefix);
+    run->prefill_s = rt_now() - started_s - run->waited_s;
     return RT_OK;
 }
 

@@ -18,7 +18,9 @@
 #include "cli_show.h"
 #include "cli_signals.h"
 #include "cli_sources.h"
+#include "cli_turn.h"
 #include "linear_choice.h"
+#include "turn.h"
 
 enum { ANSWER_TOKENS_DEFAULT = 512 };
 
@@ -236,18 +238,28 @@ static rt_status open_model(completion *run) {
     return glm_session_create(run->engine, options.max_len, &run->session);
 }
 
+/* What is kept of the prompt is whole segments. */
+static rt_status prefill(completion *run) {
+    const glm_ids *ids = &run->prompt;
+    const double started_s = rt_now();
+    const int64_t of_segment = rt_max64(glm_engine_plan(run->engine)->kv_extent_tokens, 1);
+    double waited_s = 0.0;
+    RT_TRY(glm_cli_restore_book(run->cli, run->session, ids, run->n_book, &run->reuse));
+    RT_TRY(glm_cli_take_turn(run->cli, run->session, ids->ids, ids->n,
+            ids->n / of_segment * of_segment, &run->reuse, &waited_s));
+    RT_TRY(glm_cli_prefill_rest(run->cli, run->session, ids->ids, ids->n, &run->n_computed));
+    glm_turn_give_back(run->session);
+    run->prefill_s = rt_now() - started_s - waited_s;
+    return RT_OK;
+}
+
 static rt_status complete(completion *run) {
     double started_s = rt_now();
     RT_TRY(check_input(run->cli));
     RT_TRY(open_output(run));
     RT_TRY(open_model(run));
     run->load_s = rt_now() - started_s;
-
-    started_s = rt_now();
-    RT_TRY(glm_cli_restore_book(run->cli, run->session, &run->prompt, run->n_book, &run->reuse));
-    RT_TRY(glm_cli_prefill_rest(
-            run->cli, run->session, run->prompt.ids, run->prompt.n, &run->n_computed));
-    run->prefill_s = rt_now() - started_s;
+    RT_TRY(prefill(run));
 
     started_s = rt_now();
     RT_TRY(generate(run));

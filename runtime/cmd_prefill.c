@@ -12,9 +12,11 @@
 #include "cli_json.h"
 #include "cli_prefill.h"
 #include "cli_sources.h"
+#include "cli_turn.h"
 #include "config.h"
 #include "document.h"
 #include "sha256.h"
+#include "turn.h"
 
 typedef struct shelving {
     const glm_cli *cli;
@@ -136,14 +138,18 @@ static rt_status open_model(shelving *s) {
 
 static rt_status prefill(shelving *s) {
     const double started_s = rt_now();
+    double waited_s = 0.0;
     RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &s->reuse));
+    RT_TRY(glm_cli_take_turn(
+            s->cli, s->session, s->ids.ids, s->ids.n, s->ids.n, &s->reuse, &waited_s));
     const int64_t n = s->reuse.n_tokens;
     const double left = glm_plan_prefill_work(
             glm_engine_plan(s->engine), glm_engine_config(s->engine), n, s->ids.n - n);
     glm_cli_say_reuse(s->cli, s->session, left, s->ids.n, &s->reuse);
     RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n, &s->n_computed));
     RT_TRY(glm_session_keep(s->session, s->cli->book, s->note));
-    s->prefill_s = rt_now() - started_s;
+    glm_turn_give_back(s->session);
+    s->prefill_s = rt_now() - started_s - waited_s;
     return RT_OK;
 }
 
@@ -196,7 +202,7 @@ const glm_command glm_cmd_prefill = {
                 "--special-in-text says otherwise. A tokens file holds ids.\n"
                 "\n"
                 "What is stored already, of whatever book or run, is found by its tokens and not "
-                "computed again. Every finished span is safe from a crash. The first Ctrl-C stops "
+                "computed again; what another process is computing with the same --kv-disk-dir is waited for. Every finished span is safe from a crash. The first Ctrl-C stops "
                 "within seconds and keeps what is begun: the same command goes on from there.\n"
                 "\n"
                 "--json prints one object: book, n_tokens, reused_tokens, reuse_reason (why not "
