@@ -7,6 +7,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
+#include "runtime/turn.h"
 #include "schedule.h"
 
 enum {
@@ -290,11 +291,24 @@ static double work_of(
     return glm_plan_prefill_all_work(&scheduler->plan, config, n_cached, n);
 }
 
+/* A command that is at the same text waits for it then, as for another command. A server waits for nobody: it has others to
+ * answer. */
+static void take_turn(const srv_scheduler *scheduler, srv_sequence *leader) {
+    const glm_ids *prompt = &leader->request->prompt;
+    const int64_t of_segment = glm_engine_plan(scheduler->engine)->kv_extent_tokens;
+    glm_turn_state state;
+    if (!persists(scheduler, leader->request)) return;
+    const int64_t n_kept = prompt->n / of_segment * of_segment;
+    if (glm_turn_take(leader->session, prompt->ids, n_kept, &state) != RT_OK) return;
+    glm_turn_begin(leader->session);
+}
+
 /* The request begins. */
 static void start(srv_scheduler *scheduler, srv_sequence *leader) {
     srv_request *request = leader->request;
     const int64_t n_cached = glm_session_length(leader->session);
     leader->work_total = work_of(scheduler, request, n_cached);
+    take_turn(scheduler, leader);
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_PREFILLING;
     request->progress.n_cached = n_cached;

@@ -3,6 +3,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/size.h"
+#include "runtime/turn.h"
 #include "schedule.h"
 
 static const char shutting_down[] = "shutting_down";
@@ -68,6 +69,7 @@ static void remove_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
         scheduler->piece_of = NULL;
     }
     release_joined(scheduler, sequence);
+    if (sequence->session) glm_turn_give_back(sequence->session);
     if (!scheduler->lost.http) srv_keep_prefix(scheduler, sequence);
     srv_sequence_free(sequence);
     scheduler->is_admission_due = true;

@@ -2,6 +2,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/size.h"
+#include "runtime/turn.h"
 #include "schedule.h"
 
 enum { DISK_PIECE_TOKENS = 4096 };
@@ -250,6 +251,7 @@ static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     scheduler->piece_of = NULL;
     scheduler->is_admission_due = true;
     if (scheduler->piece_end < request->prompt.n) return;
+    glm_turn_give_back(sequence->session);
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_DECODING;
     (void)pthread_mutex_unlock(&request->lock);
