@@ -345,12 +345,20 @@ static rt_status add_stdin(loader *load) {
     return add_stream(load, "standard input", STDIN_FILENO);
 }
 
+/* A name of what is elsewhere is no misspelt file. */
+static rt_status not_there(const char *source) {
+    const bool is_address = errno == ENOENT && strstr(source, "://") != NULL;
+    return rt_fail_errno(RT_EIO, "document: cannot read %s%s", source,
+            is_address ? ", as nothing is fetched from the network (curl -L ADDRESS > FILE does)"
+                       : "");
+}
+
 static rt_status add_any(loader *load, const char *source) {
     struct stat info;
     glm_kind kind;
     load->source = source;
     if (strcmp(source, "-") == 0) return add_stdin(load);
-    if (stat(source, &info) != 0) return rt_fail_errno(RT_EIO, "document: cannot read %s", source);
+    if (stat(source, &info) != 0) return not_there(source);
     if (S_ISDIR(info.st_mode)) return glm_walk(source, GLM_WALK_OF_SOURCES, visit, load);
     return S_ISFIFO(info.st_mode) ? add_pipe(load, source) : add_file(load, source, NULL, &kind);
 }

@@ -76,6 +76,8 @@ asks 2 "$work/photos/1.png"
 says err '1.png is no text: binary from byte 0 on'
 asks 2 /dev/zero
 says err '/dev/zero is no regular file'
+asks 1 https://example.org/a.pdf
+says err 'cannot read https://example.org/a.pdf, as nothing is fetched from the network (curl -L ADDRESS > FILE does)'
 asks 1 "$work/t/loop"
 says err 'Too many levels of symbolic links'
 asks 1 "$work/t/nowhere"
