@@ -227,11 +227,11 @@ const glm_command glm_cmd_ask = {
                  "[--truncate middle]",
         .summary = "ask about files, with citations",
         .details =
-                "Reads files and directories (- is standard input, where -q - is not), text, PDF, Word, "
-                "OpenDocument, EPUB and RTF files, numbers their passages, and puts the question behind them. The answer is "
+                "Reads files and directories (- is standard input), text, PDF, Word, OpenDocument, "
+                "EPUB and RTF files, numbers their passages, and puts the question behind them. The answer is "
                 "streamed to standard output; behind it stands where each quotation is in the "
                 "sources: file and line, or page. A quotation that is not there, or a passage that "
-                "does not exist, is marked UNVERIFIED.\n"
+                "does not exist, is marked UNVERIFIED. -q - reads the question from standard input.\n"
                 "\n"
                 "Everything before the question is kept on disk, in --kv-disk-dir or our directory "
                 "under ~/.cache, and found there by the next question about the same files: it "
