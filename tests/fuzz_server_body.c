@@ -5,6 +5,7 @@
  * Input: a byte that says which route, then the body. "read_1" is the text that /v1/read was given before. */
 #include "help_fuzz.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "help_dir.h"
@@ -16,7 +17,7 @@
 #include "runtime/server/routes.h"
 #include "runtime/server/schedule.h"
 
-enum { CONTEXT = 4096 };
+enum { CONTEXT = 4096, VOCAB = 272 };
 
 static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/messages",
         "/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/read", "/v1/ask", "/v1/cite",
@@ -30,9 +31,9 @@ static srv_options options_of_the_test(void) {
     static glm_variant variant;
     const char *dir = help_dir();
     glm_tokenizer *tokenizer = NULL;
-    CHECK(glm_byte_tokenizer_write(dir, 272) == RT_OK);
+    CHECK(glm_byte_tokenizer_write(dir, VOCAB) == RT_OK);
     CHECK(glm_tokenizer_load(dir, &tokenizer) == RT_OK);
-    config = (glm_config){.vocab = 272,
+    config = (glm_config){.vocab = VOCAB,
             .temperature = -1.0F,
             .n_layers = 1,
             .n_heads = 8,
@@ -100,6 +101,22 @@ static void check_error(const srv_error *error) {
     }
 }
 
+/* What it makes of a row are numbers, and of ids of the vocabulary. */
+static void check_bias(const glm_bias *given, const glm_ids *prompt) {
+    static const float logits[VOCAB] = {-3.0F, 0.0F, 80.0F};
+    const float *row = NULL;
+    glm_bias bias = {0};
+    for (int64_t i = 0; i < given->n_entries; i++)
+        FUZZ_REQUIRE(given->entries[i].id >= 0 && given->entries[i].id < VOCAB &&
+                     (i == 0 || given->entries[i - 1].id < given->entries[i].id));
+    CHECK(glm_bias_copy(&bias, given) == RT_OK);
+    CHECK(glm_bias_begin(&bias, prompt->ids, prompt->n, VOCAB) == RT_OK);
+    CHECK(glm_bias_count(&bias, VOCAB - 1) == RT_OK);
+    CHECK(glm_bias_apply(&bias, logits, VOCAB, &row) == RT_OK);
+    for (int64_t i = 0; i < VOCAB; i++) FUZZ_REQUIRE(isfinite(row[i]));
+    glm_bias_free(&bias);
+}
+
 static void check_request(const srv_request *request, int64_t vocab) {
     const srv_settings *settings = &request->settings;
     FUZZ_REQUIRE(request->prompt.n > 0);
@@ -111,6 +128,7 @@ static void check_request(const srv_request *request, int64_t vocab) {
     FUZZ_REQUIRE(settings->sampling.top_p > 0.0F && settings->sampling.top_p <= 1.0F);
     FUZZ_REQUIRE(settings->sampling.top_k >= 0);
     FUZZ_REQUIRE(settings->sampling.min_p >= 0.0F && settings->sampling.min_p <= 1.0F);
+    check_bias(&settings->bias, &request->prompt);
     FUZZ_REQUIRE(settings->n_top >= 0 && settings->n_top <= SRV_TOP_MAX);
     FUZZ_REQUIRE(settings->n_stop <= srv_limit_of(SRV_STOP_TEXTS));
     for (int i = 0; i < settings->n_stop; i++) FUZZ_REQUIRE(settings->stop[i][0] != '\0');
@@ -205,6 +223,8 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "\"seed\":-1,\"top_p\":0,\"top_k\":4.0,\"stop\":[\"\"],\"thinking\":{\"type\":\"disabled\"},"
             "\"reasoning_effort\":\"none\",\"stream\":true,\"stream_options\":{\"include_usage\":true,"
             "\"continuous_usage_stats\":true},\"tool_choice\":{\"type\":\"none\"}}",
+            "{\"prompt\":\"abc\",\"model\":\"model\",\"logit_bias\":{\"5\":-100,\"271\":2.5,\"05\":1},"
+            "\"presence_penalty\":2,\"frequency_penalty\":-2.0,\"repetition_penalty\":0.01,\"max_tokens\":2147483647}",
             "{\"tokens\":[258,260,97,98]}", "{\"name\":\"a.txt\",\"text\":\"Anna is here.\\n\"}",
             "{\"reading\":\"read_1\",\"question\":\"Who?\",\"max_tokens\":9}",
             "{\"reading\":\"read_1\",\"answer\":\"\\\"lives in Rome\\\" [1], and \\\"no\\\"\"}",

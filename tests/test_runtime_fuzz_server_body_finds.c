@@ -7,5 +7,5 @@
 #include "fuzz_server_body.c"
 
 int main(void) {
-    return fuzz_main_finds(100000);
+    return fuzz_main_finds(1000000);
 }
