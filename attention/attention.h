@@ -104,7 +104,7 @@ RT_MUST_CHECK rt_status attn_cpu_create(
 /* Accepts NULL. */
 void attn_cpu_free(attn_cpu *cpu);
 
-/* Whose kernels that are: below `isa` where it is RT_ISA_AMX, whose tiles are for bf16 and fp8 pages and head_dim % 32 == 0, in
+/* Whose kernels that are: below `isa` where it is RT_ISA_AMX, whose tiles are for all pages but f32 and head_dim % 32 == 0, in
  * a build whose compiler had them. */
 rt_isa attn_cpu_isa(const attn_shape *shape, rt_isa isa);
 

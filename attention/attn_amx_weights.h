@@ -6,19 +6,6 @@
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
-/* LANES vectors -> one: lane i has what operation makes of the lanes of rows[i]. */
-SIMD_INLINE vfloat lanes_of(vfloat *rows, const bool is_max) {
-#pragma GCC unroll 4
-    for (int n = SIMD_LANES / 2; n > 0; n /= 2)
-#pragma GCC unroll 8
-        for (int i = 0; i < n; i++) {
-            const vfloat low = RIFFLE_LOW(rows[i], rows[i + n]);
-            const vfloat high = RIFFLE_HIGH(rows[i], rows[i + n]);
-            rows[i] = is_max ? simd_max(low, high) : low + high;
-        }
-    return rows[0];
-}
-
 /* Scores that a row does not see become -inf. */
 SIMD_INLINE void hide_scores(float *scores, int64_t n_visible, int64_t n_end) {
     for (int64_t key = rt_max64(n_visible, 0); key < n_end; key++) scores[key] = -INFINITY;
@@ -42,9 +29,23 @@ SIMD_OUTLINE vfloat spoilt_rows(const float *scores, int64_t n_rows, int64_t n_e
     return lanes_of(sums, false);
 }
 
-/* Weights of 32 keys as two halves, where their scores were, and what they come to. */
-SIMD_INLINE vfloat weigh_keys(float *scores, vfloat shift) {
-    enum { VECTORS = AMX_STEP / SIMD_LANES };
+enum { VECTORS = AMX_STEP / SIMD_LANES };
+
+/* Weights of 32 keys where their scores were, and what they come to. */
+SIMD_INLINE vfloat weigh_keys_whole(float *scores, vfloat shift) {
+    vfloat sum = {0};
+#pragma GCC unroll 8
+    for (int v = 0; v < VECTORS; v++) {
+        const vfloat weight = simd_exp2(simd_load(scores + v * SIMD_LANES) - shift);
+        simd_store(scores + v * SIMD_LANES, weight);
+        sum += weight;
+    }
+    return sum;
+}
+
+/* The same, as two halves. */
+SIMD_INLINE vfloat weigh_keys(float *scores, vfloat shift, const bool is_whole) {
+    if (is_whole) return weigh_keys_whole(scores, shift);
     uint16_t *weights = (uint16_t *)scores;
     vfloat sum = {0}, weight[VECTORS];
 #pragma GCC unroll 8
@@ -65,27 +66,28 @@ SIMD_INLINE vfloat weigh_keys(float *scores, vfloat shift) {
     return sum;
 }
 
-SIMD_INLINE vfloat weigh_row(float *scores, int64_t n_end, float shift) {
+SIMD_INLINE vfloat weigh_row(float *scores, int64_t n_end, float shift, const bool is_whole) {
     vfloat sum = {0};
     for (int64_t key = 0; key < n_end; key += AMX_STEP)
-        sum += weigh_keys(scores + key, simd_set(shift));
+        sum += weigh_keys(scores + key, simd_set(shift), is_whole);
     return sum;
 }
 
 /* A row of a whole page, and a step of two panels in quarters between. */
-SIMD_INLINE vfloat weigh_row_beside(float *scores, float shift, const amx_step *s) {
+SIMD_INLINE vfloat weigh_row_beside(
+        float *scores, float shift, const bool is_whole, const amx_step *s) {
     vfloat sum = {0};
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < PAGE / AMX_STEP; quarter++) {
-        sum += weigh_keys(scores + quarter * AMX_STEP, simd_set(shift));
+        sum += weigh_keys(scores + quarter * AMX_STEP, simd_set(shift), is_whole);
         multiply_quarter(s, quarter);
     }
     return sum;
 }
 
 /* Rows [row, row + n) of the block, a vector of them at most; `steps` beside each. Returns whether any is seen. */
-SIMD_INLINE bool weigh_rows(
-        const attn_scratch *scratch, block *b, int64_t row, beside *work, int64_t steps) {
+SIMD_INLINE bool weigh_rows(const attn_scratch *scratch, block *b, int64_t row, const bool is_whole,
+        beside *work, int64_t steps) {
     const int64_t n = rt_min64(b->n_rows - row, SIMD_LANES);
     float *scores = b->scores + row * PAGE;
     vfloat rows[SIMD_LANES];
@@ -114,10 +116,10 @@ SIMD_INLINE bool weigh_rows(
             memset(scores + i * PAGE, 0, (size_t)b->n_end * sizeof *scores);
             do_steps(work, steps);
         } else if (b->n_end == PAGE && work->is_two && begin_step(work, &s)) {
-            rows[i] = weigh_row_beside(scores + i * PAGE, shift[i], &s);
+            rows[i] = weigh_row_beside(scores + i * PAGE, shift[i], is_whole, &s);
             end_step(work);
         } else {
-            rows[i] = weigh_row(scores + i * PAGE, b->n_end, shift[i]);
+            rows[i] = weigh_row(scores + i * PAGE, b->n_end, shift[i], is_whole);
             do_steps(work, steps);
         }
     }
@@ -130,11 +132,11 @@ SIMD_INLINE bool weigh_rows(
 /* Whether any row of the block is seen. */
 SIMD_TILE bool weigh_block(const attn_scratch *scratch, block *b, beside *work) {
     bool is_any_seen = false;
-    if (__builtin_expect(is_any_infinite(b->scores, b->n_end), false))
-        score_infinite_keys(b, work->head_dim);
+    score_what_is_infinite(b, work->head_dim);
     const int64_t steps = rt_div_up(work->n_left, b->n_rows);
     for (int64_t row = 0; row < b->n_rows; row += SIMD_LANES)
-        is_any_seen |= weigh_rows(scratch, b, row, work, steps);
+        is_any_seen |= b->key_scales.scale ? weigh_rows(scratch, b, row, true, work, steps)
+                                           : weigh_rows(scratch, b, row, false, work, steps);
     do_rest(work);
     return is_any_seen;
 }

@@ -69,7 +69,7 @@ static void carve_scratch(rt_arena *arena, const attn_shape *shape, attn_scratch
 }
 
 bool attn_cpu_has_tiles(const attn_shape *shape) {
-    return (shape->kv_dtype == RT_BF16 || shape->kv_dtype == RT_FP8) && shape->head_dim % 32 == 0;
+    return shape->kv_dtype != RT_F32 && shape->head_dim % 32 == 0;
 }
 
 rt_isa attn_cpu_isa(const attn_shape *shape, rt_isa isa) {
@@ -86,7 +86,7 @@ static const attn_kernels *kernels_for(const attn_shape *shape, rt_isa isa) {
     switch (attn_cpu_isa(shape, isa)) {
 #if defined(GLM_WITH_AMX)
     case RT_ISA_AMX:
-        return &attn_kernels_amx;
+        return attn_is_int(shape) ? &attn_kernels_int_amx : &attn_kernels_amx;
 #endif
 #if defined(__x86_64__)
     case RT_ISA_AVX512:

@@ -18,6 +18,11 @@
 
 enum { ATTN_PANEL = 16 }; /* keys, or dims of values, stored together */
 
+/* Sealed pages hold a scale and a zero for each group of numbers. */
+static inline bool attn_is_int(const attn_shape *shape) {
+    return shape->kv_dtype == RT_INT8 || shape->kv_dtype == RT_INT4;
+}
+
 /* How open pages store numbers; without lossy storage, all pages. */
 static inline rt_dtype attn_open_dtype(const attn_shape *shape) {
     return attn_is_lossy(shape) ? RT_BF16 : shape->kv_dtype;

@@ -10,7 +10,7 @@ enum { ATTN_ROWS_MAX = 128 };
 
 /* Where one thread works. Sizes in floats; 64-byte aligned but for the parts, which may be the state's. Queries and scores lie
  * in panels of 16 rows, as keys and values do in panels of 16. By tiles of AMX q, scores, keys and values hold other things, no
- * larger (attn_amx_steps.h, attn_amx_pages.h). */
+ * larger (attn_amx_steps.h, attn_amx_pages.h, attn_amx.c). */
 typedef struct attn_scratch {
     float *q;      /* [ROWS_MAX / 16][head_dim][16 rows] scaled queries */
     float *scores; /* [ROWS_MAX / 16][128 keys][16 rows] scores, then weights */
@@ -53,7 +53,8 @@ extern const attn_kernels attn_kernels_portable;
 #if defined(__x86_64__)
 extern const attn_kernels attn_kernels_avx2;
 extern const attn_kernels attn_kernels_avx512;
-extern const attn_kernels attn_kernels_amx; /* bf16 and fp8 pages, head_dim a multiple of 32 */
+extern const attn_kernels attn_kernels_amx;     /* bf16 and fp8 pages, head_dim a multiple of 32 */
+extern const attn_kernels attn_kernels_int_amx; /* int8 and int4 ones, likewise */
 #endif
 
 #endif

@@ -1,5 +1,5 @@
 /* Attention: prefill in GFLOP/s against the FMA peak, decode in GB/s against the DRAM read rate or
- * what the FMA peak allows; by tiles of AMX (bf16 and fp8 pages) against the peak of those, of which half is the most that there is to
+ * what the FMA peak allows; by tiles of AMX (all pages but f32) against the peak of those, of which half is the most that there is to
  * be had (help_roof.h). head_dim 128, groups of 8 and of 4, bf16 pages; and int8,
  * int4 and fp8 pages, 32K keys, a group of 8.
  *

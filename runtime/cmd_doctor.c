@@ -63,17 +63,16 @@ static const char *vectors(rt_isa isa) {
     return names[isa];
 }
 
-/* By which kernels. What there are tiles for are two types of pages, and heads that are whole tiles. */
+/* By which kernels. What there are tiles for are all types of pages but f32, and heads that are whole tiles. */
 static void add_attention(json_t *section) {
     const rt_isa isa = rt_machine_isa();
     const attn_shape with_tiles = {
             .n_heads = 1, .n_kv_heads = 1, .head_dim = 128, .kv_dtype = RT_BF16};
-    const attn_shape without = {
-            .n_heads = 1, .n_kv_heads = 1, .head_dim = 128, .kv_dtype = RT_INT8};
+    const attn_shape without = {.n_heads = 1, .n_kv_heads = 1, .head_dim = 128, .kv_dtype = RT_F32};
     const rt_isa best = attn_cpu_isa(&with_tiles, isa);
     const rt_isa otherwise = attn_cpu_isa(&without, isa);
     if (best != otherwise)
-        add(section, "attention", "%s (bf16 and fp8 pages), %s otherwise", vectors(best),
+        add(section, "attention", "%s (all pages but f32), %s otherwise", vectors(best),
                 vectors(otherwise));
     else
         add(section, "attention", "%s%s", vectors(best),

@@ -14,21 +14,21 @@ for heading in CPU 'instruction set' 'cores we may use' memory 'cgroup limit' GP
 done
 says_nothing err
 
-# By whose kernels attention runs: tiles of AMX where the instruction set is that, for bf16 and fp8 pages.
+# By whose kernels attention runs: tiles of AMX where the instruction set is that, for all pages but f32.
 attention() { awk -v section="$1" '/^[^ ]/ { now = $1 } now == section && $1 == "attention" { sub(/^ *attention +/, ""); print; exit }' "$work/out"; }
 case $(sed -n 's/^ *instruction set *//p' "$work/out") in
-amx) of_machine='tiles of AMX (bf16 and fp8 pages), AVX-512 otherwise' of_bf16='tiles of AMX' of_others=AVX-512 ;;
-avx512) of_machine=AVX-512 of_bf16=AVX-512 of_others=AVX-512 ;;
-avx2) of_machine=AVX2 of_bf16=AVX2 of_others=AVX2 ;;
-*) of_machine='portable code' of_bf16='portable code' of_others='portable code' ;;
+amx) of_machine='tiles of AMX (all pages but f32), AVX-512 otherwise' of_tiled='tiles of AMX' of_f32=AVX-512 ;;
+avx512) of_machine=AVX-512 of_tiled=AVX-512 of_f32=AVX-512 ;;
+avx2) of_machine=AVX2 of_tiled=AVX2 of_f32=AVX2 ;;
+*) of_machine='portable code' of_tiled='portable code' of_f32='portable code' ;;
 esac
 without_tiles='AVX-512; this build'"'"'s compiler had no AMX'
 echo | ${CC:-cc} -mamx-bf16 -x c -c -o /dev/null - 2>/dev/null ||
-    [ "$(attention machine)" != "$without_tiles" ] || of_machine=$without_tiles of_bf16=AVX-512
+    [ "$(attention machine)" != "$without_tiles" ] || of_machine=$without_tiles of_tiled=AVX-512
 [ "$(attention machine)" = "$of_machine" ] || fail "attention by '$(attention machine)', not $of_machine"
-for type in bf16 fp8 int8; do
+for type in bf16 fp8 int8 int4 f32; do
     expect 0 doctor -m "$work/model" --kv-cache-dtype $type
-    wanted=$([ $type = int8 ] && printf '%s' "$of_others" || printf '%s' "$of_bf16")
+    wanted=$([ $type = f32 ] && printf '%s' "$of_f32" || printf '%s' "$of_tiled")
     [ "$(attention plan)" = "$wanted" ] || fail "$type: attention by '$(attention plan)', not $wanted"
 done
 

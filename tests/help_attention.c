@@ -153,12 +153,41 @@ void ath_read_sealed(
     free(bytes);
 }
 
+static void set_middle(
+        const uint8_t *scales, const uint8_t *zeros, int64_t i, int64_t bits, float *to) {
+    const double half_way = ((double)(1 << bits) - 1.0) / 2.0;
+    *to = (float)((double)bf16_at(zeros, i) + half_way * (double)bf16_at(scales, i));
+}
+
+/* Of one head of a page of int8 or int4, as ath_read_sealed does. */
+static void read_middles(
+        const attn_shape *shape, const void *page, int32_t kv_head, float *k, float *v) {
+    const int64_t dim = shape->head_dim;
+    const int64_t bits = shape->kv_dtype == RT_INT8 ? 8 : 4;
+    const int64_t code_bytes = PAGE * dim * bits / 8;
+    const int64_t groups = (dim + 63) / 64;
+    uint8_t *bytes = malloc((size_t)attn_page_canonical_bytes(shape));
+    CHECK(bytes);
+    attn_page_unpack_sealed(shape, page, kv_head, bytes);
+    const uint8_t *k_scales = bytes + code_bytes;
+    const uint8_t *v_scales = k_scales + 8 * dim + code_bytes;
+    for (int64_t t = 0; t < PAGE; t++)
+        for (int64_t d = 0; d < dim; d++) {
+            set_middle(k_scales, k_scales + 4 * dim, t / 64 * dim + d, bits, &k[t * dim + d]);
+            set_middle(v_scales, v_scales + 256 * groups, d / 64 * PAGE + t, bits, &v[t * dim + d]);
+        }
+    free(bytes);
+}
+
 /* Seal the full pages. */
 static void seal_layer(ath_layer *layer) {
     const attn_shape *shape = &layer->shape;
     const int64_t dim = shape->head_dim;
     layer->sealed_k = ath_zeros(shape->n_kv_heads * layer->n_tokens * dim);
     layer->sealed_v = ath_zeros(shape->n_kv_heads * layer->n_tokens * dim);
+    const bool has_middles = shape->kv_dtype != RT_FP8;
+    layer->middle_k = has_middles ? ath_zeros(shape->n_kv_heads * layer->n_tokens * dim) : NULL;
+    layer->middle_v = has_middles ? ath_zeros(shape->n_kv_heads * layer->n_tokens * dim) : NULL;
     for (int64_t page = 0; (page + 1) * PAGE <= layer->n_tokens; page++) {
         layer->pages[page] = ath_sealed_page_create(shape);
         attn_page_seal(shape, layer->open_pages[page], layer->pages[page]);
@@ -166,6 +195,9 @@ static void seal_layer(ath_layer *layer) {
             const int64_t at = (kv_head * layer->n_tokens + page * PAGE) * dim;
             ath_read_sealed(
                     shape, layer->pages[page], kv_head, layer->sealed_k + at, layer->sealed_v + at);
+            if (has_middles)
+                read_middles(shape, layer->pages[page], kv_head, layer->middle_k + at,
+                        layer->middle_v + at);
         }
     }
 }
@@ -209,6 +241,8 @@ void ath_layer_free(ath_layer *layer) {
     free(layer->v);
     free(layer->sealed_k);
     free(layer->sealed_v);
+    free(layer->middle_k);
+    free(layer->middle_v);
 }
 
 attn_segment ath_segment(const ath_layer *layer, int64_t n_tokens) {
@@ -244,7 +278,7 @@ void ath_fork_free(ath_sequence *seq, const attn_shape *shape) {
 
 /* ---- running the kernels --------------------------------------------------------------------- */
 
-extern const attn_kernels attn_kernels_amx_emulated;
+extern const attn_kernels attn_kernels_amx_emulated, attn_kernels_int_amx_emulated;
 
 bool ath_is_amx_emulated(void) {
 #if defined(GLM_WITH_AMX)
@@ -281,7 +315,8 @@ static ath_kernels open_kernels(const attn_shape *shape, rt_isa isa, int n_threa
 ath_kernels ath_open_emulated(const attn_shape *shape, int n_threads) {
     CHECK(attn_cpu_has_tiles(shape));
     ath_kernels kernels = open_kernels(shape, RT_ISA_PORTABLE, n_threads);
-    kernels.cpu->kernels = &attn_kernels_amx_emulated;
+    kernels.cpu->kernels =
+            attn_is_int(shape) ? &attn_kernels_int_amx_emulated : &attn_kernels_amx_emulated;
     return kernels;
 }
 
@@ -357,13 +392,18 @@ void ath_layer_reference(
     const int64_t kv_head = head / (shape->n_heads / shape->n_kv_heads);
     const int64_t at = kv_head * layer->n_tokens * shape->head_dim;
     if (!layer->open_pages || n_keys == 0) {
-        ath_reference(q, layer->k + at, layer->v + at, n_keys, shape->head_dim,
-                attn_cpu_has_tiles(shape), row);
+        const ath_numbers open = {.k = layer->k + at, .v = layer->v + at};
+        ath_reference(q, &open, n_keys, shape->head_dim, attn_cpu_has_tiles(shape), row);
         return;
     }
     float *k = rows_read(layer, layer->k, layer->sealed_k, at, n_keys);
     float *v = rows_read(layer, layer->v, layer->sealed_v, at, n_keys);
-    ath_reference(q, k, v, n_keys, shape->head_dim, attn_cpu_has_tiles(shape), row);
+    const ath_numbers of = {.k = k,
+            .v = v,
+            .k_middle = layer->middle_k ? layer->middle_k + at : NULL,
+            .v_middle = layer->middle_v ? layer->middle_v + at : NULL,
+            .n_sealed = (n_keys - 1) / PAGE * PAGE};
+    ath_reference(q, &of, n_keys, shape->head_dim, attn_cpu_has_tiles(shape), row);
     free(k);
     free(v);
 }

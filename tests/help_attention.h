@@ -36,6 +36,12 @@
  *             the halves, and those of the vector's lanes, of which fewer go with more vectors. The rest as above:
  *                 c of the output   u (16 + 2 + 2 min(n, 128) / 32 + 2 min(p, 32) + 3 s)
  *                 c of the weights  u (min(n, 128) / 4 + 3 + 2 min(p, 32) + 3 s)
+ *   int8, int4  of a number of a sealed page, zero + scale c, what is called middle, zero + scale (2^bits - 1) / 2, is
+ *             multiplied apart: sums of row middle in fp32 in 4 lanes or more, n / 4 + 2 additions, a rounding of each product,
+ *             without fused multiply-add two, and of the middle; (row scale) has a rounding more than row, and is two
+ *             halves; what tests read is rounded to fp32. All terms above are those of the distance to the middle, and partial
+ *             sums begin with the middles'. Weights are whole in the sum of weights, so that e has no 128 u, and what
+ *             halves leave of (weight scale) does not cancel: 129 u of the distance
  *   tiny      what is below 2^-126, read or made, is 0: in a score, of each number of q and k that times the other, and
  *             of 34 sums a step of 32, twice; in an output, of low halves times v, of v times weights, and sums alike */
 #ifndef HELP_ATTENTION_H
@@ -75,6 +81,8 @@ typedef struct ath_layer {
     float *v;
     float *sealed_k; /* lossy: what the sealed pages read as */
     float *sealed_v;
+    float *middle_k; /* int8 and int4: zero + scale (2^bits - 1) / 2 of each number */
+    float *middle_v;
 } ath_layer;
 
 ath_layer ath_layer_create(const attn_shape *shape, int64_t n_tokens, uint64_t seed);
@@ -163,8 +171,17 @@ typedef struct ath_row {
     double lse_bound[ATH_SUMS];
 } ath_row;
 
+/* What a row reads, [n_keys][head_dim]; of int8 and int4 pages, which n_sealed keys are in, the numbers' middles, too. */
+typedef struct ath_numbers {
+    const float *k;
+    const float *v;
+    const float *k_middle; /* NULL: there are none */
+    const float *v_middle;
+    int64_t n_sealed;
+} ath_numbers;
+
 /* attn_ref_row and the bounds above; that of tiles only where a shape has them. */
-void ath_reference(const float *q, const float *k, const float *v, int64_t n_keys, int32_t head_dim,
+void ath_reference(const float *q, const ath_numbers *of, int64_t n_keys, int32_t head_dim,
         bool has_tiles, ath_row *row);
 
 /* The same for a query head of a layer that sees n_keys keys. */
