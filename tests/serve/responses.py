@@ -97,7 +97,7 @@ def formats():
 def refused():
     for field, value in (("tools", [{"type": "function", "name": "f"}]), ("previous_response_id", "resp_1"),
                          ("conversation", "conv_1"), ("prompt", {"id": "p"}), ("background", True), ("n", 2),
-                         ("top_logprobs", 1), ("max_output_tokens", 0), ("instructions", 1), ("min_p", 0.1),
+                         ("top_logprobs", 1), ("max_output_tokens", 0), ("instructions", 1), ("typical_p", 0.5),
                          ("verbosity", "low"), ("input", []), ("input", 1), ("input", None),
                          ("input", [{"type": "function_call_output", "output": "x"}])):
         error = ask(400, **{"input": TEXT, **({"text": {field: value}} if field == "verbosity" else {field: value})})["error"]
