@@ -160,8 +160,8 @@ struct kv_seq {
 
     /* Kept for good, extent by extent (persist.c); NULL where nothing is. */
     bool is_persisted;
-    bool resumes;    /* the span that begins now is one that was suspended */
-    bool is_orphan;  /* a fork of one that was not kept any more: its first segments may be nowhere */
+    bool resumes;   /* the span that begins now is one that was suspended */
+    bool is_orphan; /* a fork of one that was not kept any more: its first segments may be nowhere */
     kv_hash *chains; /* [n_extents]: of the first n_chained, which are whole */
     int64_t n_chained;
     kv_writer **writers; /* [n_extents]: of those the open span completes */

@@ -175,8 +175,8 @@ static rt_status print_json(const completion *run) {
     const glm_plan *plan = glm_engine_plan(run->engine);
     const glm_drafts drafts = glm_engine_drafts(run->engine);
     json_t *object = json_pack(
-            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
-            run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
+            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}",
+            "text", run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
             json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "reused_tokens",
             (json_int_t)run->reuse.n_tokens, "reuse_reason",
             glm_cli_json_text(run->reuse.reason, strlen(run->reuse.reason)), "n_generated",
@@ -317,8 +317,9 @@ const glm_command glm_cmd_complete = {
                 "  glm1m complete -m glm-4-9b-chat-1m -p 'The capital of France is' -n 16\n"
                 "  glm1m complete -m glm-4-9b-chat-1m -f book.txt --temperature 0.8 --seed 7\n"
                 "  glm1m complete -m glm-4-9b-chat-1m --book war -p 'In short,'\n",
-        .flags = "@engine @sampling num-speculative-tokens prompt file tokens-file special-in-text book "
-                 "max-tokens stop json",
+        .flags =
+                "@engine @sampling num-speculative-tokens prompt file tokens-file special-in-text book "
+                "max-tokens stop json",
         .required = "model",
         .run = run_complete,
 };
