@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 export GLM_DEVICE=cpu
 make_byte_model
-set -- -m "$work/random" -c 16k --max-num-seqs 1 --kv-disk-dir "$work/kv" --kv-disk-space 24M
+set -- -m "$work/random" -c 16k --max-num-seqs 1 --kv-disk-dir "$work/kv" --kv-disk-space 24M --kv-packing plain
 for name in first second; do
     start_server "$@"
     client conversations.py "$server_pid" "$work/$name" talk 9000 14 1800
