@@ -121,7 +121,8 @@ static bool parse_note(const char *line, uint64_t key, glm_turn_note *out) {
     return sscanf(line, "%16" SCNx64 " %63s %" SCNd64 " %" SCNd64 " %" SCNd64 " %lf %" SCNd64, &of,
                    out->host, &out->process, &out->n_done, &out->n_total, &out->work_share,
                    &out->n_told) == 7 &&
-           of == key && is_name(out->host) && out->n_done >= 0 && out->n_done <= out->n_total;
+           of == key && is_name(out->host) && out->n_done >= 0 && out->n_done <= out->n_total &&
+           out->work_share >= -1.0 && out->work_share <= 1.0; /* NaN is neither */
 }
 
 bool glm_turn_look(const glm_session *session, glm_turn_note *out) {

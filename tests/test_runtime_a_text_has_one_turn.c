@@ -1,7 +1,7 @@
 /* Of sessions that are to compute one text in one directory one has its turn at a time: until it gives that back, ends, or
  * nothing more of it is kept. Texts that begin alike share a turn as far as they do; others, other types of KV, and what is
  * too short or nearly there have none in common. What was kept meanwhile is restored, the last, unfinished segment too. A
- * turn that is passed by is another's turn, once.
+ * turn that is passed by is another's turn, once. What a note says that nobody can have written is not taken for one.
  *
  * Method: sessions of engines in one process, whose locks are each its own; a small model on the CPU. */
 #include <inttypes.h>
@@ -61,7 +61,35 @@ static void check_notes(glm_session *ours, const glm_session *another) {
     CHECK(note.n_done == 0 && note.n_total == N && note.work_share < 0.0);
 }
 
-static void check_whose(glm_engine *first, glm_engine *second, glm_engine *lossy) {
+/* Another's note with its line replaced: what stands behind the key. */
+static void check_damaged(const glm_session *another, const char *dir, const char *behind) {
+    enum { LINE = 256 };
+    char path[4096];
+    char line[LINE + 1] = "";
+    glm_turn_note note;
+    (void)snprintf(path, sizeof path, "%s/.prefills", dir);
+    FILE *file = fopen(path, "r+b");
+    CHECK(file);
+    int64_t at = 0;
+    while (line[0] < '0') {
+        CHECK(fread(line, LINE, 1, file) == 1);
+        at += LINE;
+    }
+    const int n = 16 + snprintf(line + 16, LINE - 16, " %s", behind);
+    memset(line + n, '\n', (size_t)(LINE - n));
+    CHECK(fseek(file, (long)(at - LINE), SEEK_SET) == 0 && fwrite(line, LINE, 1, file) == 1);
+    CHECK(fclose(file) == 0);
+    CHECK(glm_turn_look(another, &note) == (strcmp(behind, "host 1 2 3 0.5 4") == 0));
+}
+
+static void check_damages(const glm_session *another, const char *dir) {
+    static const char *const all[] = {"host 1 2 3 0.5 4", "host 1 2 3 nan 4", "host 1 2 3 inf 4",
+            "host 1 2 3 1e300 4", "host 1 2 3 -2 4", "host 1 4 3 0.5 4", "host 1 -2 3 0.5 4",
+            "h\033[2J 1 2 3 0.5 4", "host 1 2 3 0.5", ""};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) check_damaged(another, dir, all[i]);
+}
+
+static void check_whose(const char *dir, glm_engine *first, glm_engine *second, glm_engine *lossy) {
     glm_session *ours = session_of(first);
     glm_session *waits = session_of(second);
     CHECK(take(ours, ids, N) == GLM_TURN_OURS);
@@ -73,6 +101,7 @@ static void check_whose(glm_engine *first, glm_engine *second, glm_engine *lossy
     CHECK(ask(second, ids, SEGMENT - 1) == GLM_TURN_NONE);
     CHECK(ask(second, ids, SEGMENT) == GLM_TURN_ANOTHERS);
     check_notes(ours, waits);
+    check_damages(waits, dir);
     glm_turn_pass_by(waits);
     CHECK(take(waits, ids, N) == GLM_TURN_OURS);
     glm_session *third = session_of(second);
@@ -145,7 +174,7 @@ int main(void) {
     glm_engine *first = open_in(dir, NULL, 0);
     glm_engine *second = open_in(dir, NULL, 0);
     glm_engine *lossy = open_in(dir, "int8", 0);
-    check_whose(first, second, lossy);
+    check_whose(dir, first, second, lossy);
     check_full_disk(full, second);
     check_what_comes(first, second);
     glm_engine_close(lossy);
