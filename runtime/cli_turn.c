@@ -34,7 +34,7 @@ typedef struct waiting {
     int64_t n_kept;
     glm_reuse *reuse;
     glm_turn_state state;
-    bool is_stale;      /* there was a pause since it was last restored */
+    bool is_stale;      /* it was another's turn since all was last looked for */
     int64_t n_pauses;   /* for this process */
     double still_s;     /* since its note has changed */
     glm_turn_note note; /* the last one; all zero: none */
@@ -91,7 +91,6 @@ static rt_status pause_once(waiting *w) {
     }
     w->n_pauses++;
     w->still_s += (double)(n * SLICE_MS) * 1e-3;
-    w->is_stale = true;
     return RT_OK;
 }
 
@@ -121,7 +120,7 @@ static void pass_by(waiting *w) {
 /* Restore what has come. After its turn all is looked for: of the last segment nobody sees from outside that it is there. */
 static rt_status restore(waiting *w, bool is_sure, bool *has_come) {
     RT_TRY(glm_turn_restore(w->session, w->ids, w->n_ids, is_sure, w->reuse, has_come));
-    if (*has_come || is_sure) w->is_stale = false;
+    if (is_sure) w->is_stale = false;
     return RT_OK;
 }
 
@@ -142,7 +141,10 @@ static rt_status wait_for_other(waiting *w) {
 static rt_status ask(waiting *w, bool *is_over) {
     bool has_come = false;
     RT_TRY(glm_turn_take(w->session, w->ids, w->n_kept, &w->state));
-    if (w->state == GLM_TURN_ANOTHERS) return wait_for_other(w);
+    if (w->state == GLM_TURN_ANOTHERS) {
+        w->is_stale = true; /* also where it ends while more is restored */
+        return wait_for_other(w);
+    }
     if (w->state == GLM_TURN_OURS) RT_TRY(restore(w, w->is_stale, &has_come));
     *is_over = !has_come;
     return RT_OK;
