@@ -258,16 +258,30 @@ rt_status kv_vault_notice(kv_vault *vault, const int32_t *ids, int64_t n_ids) {
     return RT_OK;
 }
 
+/* Whether a segment of those ids follows `parent`, here or where other ranks keep its heads. */
+static rt_status has_next(kv_vault *vault, const kv_hash *parent, const int32_t *ids,
+        int32_t n_tokens, kv_hash *chain, bool *is_there) {
+    RT_TRY(kv_chain_next(parent, ids, n_tokens, chain));
+    *is_there = kv_vault_know(vault, chain) != NULL;
+    return *is_there ? RT_OK : kv_vault_has_copy(vault, chain, is_there);
+}
+
 rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after, const int32_t *ids,
-        int64_t n_ids, int64_t *n_segments) {
-    kv_hash chain = *after;
+        int64_t n_ids, int64_t *n_tokens) {
+    kv_hash parent = *after;
+    kv_hash chain;
     bool is_there = true;
-    for (*n_segments = 0; (*n_segments + 1) * KV_SEGMENT_TOKENS <= n_ids; ++*n_segments) {
-        const kv_hash parent = chain;
-        RT_TRY(kv_chain_next(
-                &parent, ids + *n_segments * KV_SEGMENT_TOKENS, KV_SEGMENT_TOKENS, &chain));
-        if (!kv_vault_know(vault, &chain)) RT_TRY(kv_vault_has_copy(vault, &chain, &is_there));
-        if (!is_there) return RT_OK;
+    for (*n_tokens = 0; n_ids - *n_tokens >= KV_SEGMENT_TOKENS; *n_tokens += KV_SEGMENT_TOKENS) {
+        RT_TRY(has_next(vault, &parent, ids + *n_tokens, KV_SEGMENT_TOKENS, &chain, &is_there));
+        if (!is_there) break;
+        parent = chain;
+    }
+    const int64_t n_left = n_ids - *n_tokens;
+    if (n_left > KV_SEGMENT_TOKENS) return RT_OK;
+    for (int64_t n = n_left; n > 0 && n >= n_left - 1; n--) {
+        RT_TRY(has_next(vault, &parent, ids + *n_tokens, (int32_t)n, &chain, &is_there));
+        if (is_there) *n_tokens += n;
+        if (is_there) return RT_OK;
     }
     return RT_OK;
 }

@@ -129,7 +129,8 @@ rt_status glm_session_restore(
 
 rt_status glm_session_find_after(glm_session *session, int64_t n_shared, const int32_t *ids,
         int64_t n_ids, int64_t *n_tokens) {
-    RT_TRY(kv_seq_find_after(session->seq, n_shared, ids, n_ids - 1, n_tokens));
+    RT_TRY(kv_seq_find_after(session->seq, n_shared, ids, n_ids, n_tokens));
+    *n_tokens = rt_min64(*n_tokens, n_ids - 1);
     if (*n_tokens < n_shared + TOKENS_WORTH_READING) *n_tokens = n_shared;
     return RT_OK;
 }
