@@ -34,7 +34,6 @@ typedef struct waiting {
     int64_t n_kept;
     glm_reuse *reuse;
     glm_turn_state state;
-    bool is_stale;      /* it was another's turn since all was last looked for */
     int64_t n_pauses;   /* for this process */
     double still_s;     /* since its note has changed */
     glm_turn_note note; /* the last one; all zero: none */
@@ -117,35 +116,29 @@ static void pass_by(waiting *w) {
     w->still_s = 0.0;
 }
 
-/* Restore what has come. After its turn all is looked for: of the last segment nobody sees from outside that it is there. */
-static rt_status restore(waiting *w, bool is_sure, bool *has_come) {
-    RT_TRY(glm_turn_restore(w->session, w->ids, w->n_ids, is_sure, w->reuse, has_come));
-    if (is_sure) w->is_stale = false;
+/* Restore what has come. */
+static rt_status restore(waiting *w, bool *has_come) {
+    RT_TRY(glm_turn_restore(w->session, w->ids, w->n_ids, w->reuse, has_come));
+    if (*has_come) w->still_s = 0.0;
     return RT_OK;
 }
 
-static rt_status wait_for_other(waiting *w) {
+static rt_status pause_and_look(waiting *w) {
     bool has_come = false;
-    RT_TRY(restore(w, false, &has_come));
-    if (has_come) {
-        w->still_s = 0.0;
-        return RT_OK;
-    }
     RT_TRY(pause_once(w));
     read_note(w);
+    RT_TRY(restore(w, &has_come));
     if (w->still_s > patience_s) pass_by(w);
     return RT_OK;
 }
 
-/* Whose turn it was may have kept something between our look and our turn. */
+/* What has come is looked for before each turn is asked for: for what is there nobody needs one, and of many who waited none keeps
+ * the others waiting while it reads. And again when the turn is ours: whose it was may have kept something in between. */
 static rt_status ask(waiting *w, bool *is_over) {
     bool has_come = false;
     RT_TRY(glm_turn_take(w->session, w->ids, w->n_kept, &w->state));
-    if (w->state == GLM_TURN_ANOTHERS) {
-        w->is_stale = true; /* also where it ends while more is restored */
-        return wait_for_other(w);
-    }
-    if (w->state == GLM_TURN_OURS) RT_TRY(restore(w, w->is_stale, &has_come));
+    if (w->state == GLM_TURN_ANOTHERS) return pause_and_look(w);
+    if (w->state == GLM_TURN_OURS) RT_TRY(restore(w, &has_come));
     *is_over = !has_come;
     return RT_OK;
 }

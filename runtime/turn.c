@@ -40,7 +40,7 @@ struct glm_turn {
     int64_t n_kept;
     int64_t level; /* turns that were passed by */
     bool is_ours;
-    int64_t n_looked; /* tokens that were on disk when it was last restored */
+    int64_t n_looked; /* tokens that were on disk when it was last restored, on rank 0's */
     int64_t n_told;
     double told_s;
     int64_t told_segment; /* under which the last note is; -1: none that says how far it is */
@@ -209,14 +209,14 @@ static rt_status restore(
     return glm_session_restore(session, ids, n_ids, reuse);
 }
 
-rt_status glm_turn_restore(glm_session *session, const int32_t *ids, int64_t n_ids, bool is_sure,
-        glm_reuse *reuse, bool *has_come) {
+rt_status glm_turn_restore(
+        glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *reuse, bool *has_come) {
     const int64_t n = glm_session_length(session);
     int64_t n_there = 0;
     RT_TRY(glm_session_find_after(session, n, ids, n_ids, &n_there));
-    *has_come = n_there > rt_max64(n, session->turn->n_looked);
-    if (!*has_come && !is_sure) return RT_OK;
-    session->turn->n_looked = rt_max64(n_there, session->turn->n_looked);
+    *has_come = n_there > (session->turn->is_ours ? n : rt_max64(n, session->turn->n_looked));
+    if (!*has_come) return RT_OK;
+    session->turn->n_looked = n_there;
     RT_TRY(restore(session, ids, n_ids, reuse));
     *has_come = glm_session_length(session) > n;
     return RT_OK;

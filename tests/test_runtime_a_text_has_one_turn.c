@@ -12,31 +12,14 @@
 #include "help_check.h"
 #include "help_dir.h"
 #include "help_engine.h"
-#include "help_model.h"
+#include "help_turn.h"
 #include "runtime/turn.h"
 
-enum { SEGMENT = 4096, N = 2 * SEGMENT + 300 };
+enum { SEGMENT = HELP_TURN_SEGMENT, N = HELP_TURN_N };
 
 static int32_t ids[N + 1];
 static int32_t others[N + 1];
 static int32_t alike[N + 1];
-
-static glm_engine *open_in(const char *dir, const char *kv_dtype, int64_t disk_bytes) {
-    const glm_options options = {.model_dir = help_model_for_gpu(false),
-            .device = "cpu",
-            .kv_dtype = kv_dtype,
-            .kv_disk_bytes = disk_bytes,
-            .max_len = N + 1,
-            .max_seqs = 4,
-            .extra_kv_tokens = 4 * N};
-    return help_engine_open_in(dir, options);
-}
-
-static glm_session *session_of(glm_engine *engine) {
-    glm_session *session = NULL;
-    help_require(glm_session_create(engine, N + 1, &session), "session");
-    return session;
-}
 
 static glm_turn_state take(glm_session *session, const int32_t *text, int64_t n_kept) {
     glm_turn_state state = GLM_TURN_NONE;
@@ -46,7 +29,7 @@ static glm_turn_state take(glm_session *session, const int32_t *text, int64_t n_
 
 /* What a new session is told. */
 static glm_turn_state ask(glm_engine *engine, const int32_t *text, int64_t n_kept) {
-    glm_session *session = session_of(engine);
+    glm_session *session = help_turn_session(engine);
     const glm_turn_state state = take(session, text, n_kept);
     glm_session_free(session);
     return state;
@@ -90,8 +73,8 @@ static void check_damages(const glm_session *another, const char *dir) {
 }
 
 static void check_whose(const char *dir, glm_engine *first, glm_engine *second, glm_engine *lossy) {
-    glm_session *ours = session_of(first);
-    glm_session *waits = session_of(second);
+    glm_session *ours = help_turn_session(first);
+    glm_session *waits = help_turn_session(second);
     CHECK(take(ours, ids, N) == GLM_TURN_OURS);
     CHECK(take(ours, ids, N) == GLM_TURN_OURS);
     CHECK(take(waits, ids, N) == GLM_TURN_ANOTHERS);
@@ -104,7 +87,7 @@ static void check_whose(const char *dir, glm_engine *first, glm_engine *second, 
     check_damages(waits, dir);
     glm_turn_pass_by(waits);
     CHECK(take(waits, ids, N) == GLM_TURN_OURS);
-    glm_session *third = session_of(second);
+    glm_session *third = help_turn_session(second);
     CHECK(take(third, ids, N) == GLM_TURN_ANOTHERS);
     glm_turn_pass_by(third);
     CHECK(take(third, ids, N) == GLM_TURN_ANOTHERS);
@@ -116,49 +99,36 @@ static void check_whose(const char *dir, glm_engine *first, glm_engine *second, 
     glm_session_free(ours);
 }
 
-static void begin(glm_session *session) {
-    glm_prefill_progress progress;
-    help_require(glm_prefill_begin(session, ids, N, NULL, 1), "begin");
-    help_require(glm_prefill_step(session, &progress), "step");
-}
-
 /* Where the disk is full nobody is to wait for what will not be there. */
 static void check_full_disk(glm_engine *full, glm_engine *second) {
-    glm_session *ours = session_of(full);
+    glm_session *ours = help_turn_session(full);
     CHECK(take(ours, ids, N) == GLM_TURN_OURS);
-    begin(ours);
+    help_turn_begin(ours, ids);
     CHECK(ask(second, ids, N) == GLM_TURN_OURS);
     CHECK(take(ours, ids, N) == GLM_TURN_NONE);
     glm_session_free(ours);
 }
 
-static void prefill(glm_session *session) {
-    glm_prefill_progress progress = {0};
-    begin(session);
-    while (!progress.is_done) help_require(glm_prefill_step(session, &progress), "step");
-}
-
 static void check_what_comes(glm_engine *first, glm_engine *second) {
-    glm_session *ours = session_of(first);
-    glm_session *waits = session_of(second);
-    glm_session *parts = session_of(second);
+    glm_session *ours = help_turn_session(first);
+    glm_session *waits = help_turn_session(second);
+    glm_session *parts = help_turn_session(second);
     glm_reuse reuse = {0};
     bool has_come = true;
     CHECK(take(ours, ids, N) == GLM_TURN_OURS);
     CHECK(take(waits, ids, N) == GLM_TURN_ANOTHERS && take(parts, alike, N) == GLM_TURN_ANOTHERS);
-    CHECK(glm_turn_restore(waits, ids, N + 1, false, &reuse, &has_come) == RT_OK && !has_come);
-    prefill(ours);
-    CHECK(glm_turn_restore(waits, ids, N + 1, false, &reuse, &has_come) == RT_OK && has_come);
+    CHECK(glm_turn_restore(waits, ids, N + 1, &reuse, &has_come) == RT_OK && !has_come);
+    help_turn_prefill(ours, ids);
+    CHECK(glm_turn_restore(waits, ids, N + 1, &reuse, &has_come) == RT_OK && has_come);
     CHECK(glm_session_length(waits) == 2 * SEGMENT);
     CHECK(take(waits, ids, N) == GLM_TURN_ANOTHERS);
-    CHECK(glm_turn_restore(parts, alike, N + 1, false, &reuse, &has_come) == RT_OK && has_come);
+    CHECK(glm_turn_restore(parts, alike, N + 1, &reuse, &has_come) == RT_OK && has_come);
     CHECK(glm_session_length(parts) >= SEGMENT && glm_session_length(parts) < 2 * SEGMENT);
     CHECK(take(parts, alike, N) == GLM_TURN_OURS);
     help_require(glm_session_keep(ours, NULL, NULL), "keep");
-    glm_turn_give_back(ours);
-    CHECK(take(waits, ids, N) == GLM_TURN_OURS);
-    CHECK(glm_turn_restore(waits, ids, N + 1, true, &reuse, &has_come) == RT_OK && has_come);
+    CHECK(glm_turn_restore(waits, ids, N + 1, &reuse, &has_come) == RT_OK && has_come);
     CHECK(glm_session_length(waits) == N && take(waits, ids, N) == GLM_TURN_NONE);
+    glm_turn_give_back(ours);
     glm_session_free(parts);
     glm_session_free(waits);
     glm_session_free(ours);
@@ -170,10 +140,10 @@ int main(void) {
     help_engine_ids(others, N + 1, 2);
     memcpy(alike, ids, sizeof ids);
     memcpy(alike + SEGMENT, others, (N - SEGMENT) * sizeof *alike);
-    glm_engine *full = open_in(dir, NULL, 256 << 10);
-    glm_engine *first = open_in(dir, NULL, 0);
-    glm_engine *second = open_in(dir, NULL, 0);
-    glm_engine *lossy = open_in(dir, "int8", 0);
+    glm_engine *full = help_turn_engine(dir, NULL, 256 << 10);
+    glm_engine *first = help_turn_engine(dir, NULL, 0);
+    glm_engine *second = help_turn_engine(dir, NULL, 0);
+    glm_engine *lossy = help_turn_engine(dir, "int8", 0);
     check_whose(dir, first, second, lossy);
     check_full_disk(full, second);
     check_what_comes(first, second);
