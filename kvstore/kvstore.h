@@ -243,9 +243,9 @@ RT_MUST_CHECK rt_status kv_seq_find(
  * it, inside a segment. By its ids, and by them alone, that segment is noticed here, and found then. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_notice(kv_seq *seq, const int32_t *ids, int64_t n_ids);
 /* Where kv_seq_find, after kv_seq_notice, would end for a fork of the sequence, which holds the first n_shared of the ids, at the
- * last whole segment of those: *n_tokens, in whole segments, and the last one of a text that ends with ids[n_ids] or with the one
- * before it, that have their files, and are not looked into. At most n_shared where none follow, or the sequence is not kept.
- * RT_ENOMEM */
+ * last whole segment of those: *n_tokens, in whole segments that have their files, and are not looked into, and in one behind them
+ * that is not whole (kv_seq_keep_begin), as far as its tokens are the same. At most n_shared where none follow, or the sequence is
+ * not kept. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_find_after(
         kv_seq *seq, int64_t n_shared, const int32_t *ids, int64_t n_ids, int64_t *n_tokens);
 

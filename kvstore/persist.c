@@ -315,14 +315,13 @@ rt_status kv_seq_notice(kv_seq *seq, const int32_t *ids, int64_t n_ids) {
 rt_status kv_seq_find_after(
         kv_seq *seq, int64_t n_shared, const int32_t *ids, int64_t n_ids, int64_t *n_tokens) {
     const int64_t first = n_shared / KV_SEGMENT_TOKENS;
-    const int64_t n_before = first * KV_SEGMENT_TOKENS;
-    int64_t n_more = 0;
-    *n_tokens = n_before;
+    int64_t n_there = first * KV_SEGMENT_TOKENS;
+    *n_tokens = n_there;
     if (!seq->chains) return RT_OK;
     RT_TRY(chain_extents(seq, first));
-    RT_TRY(kv_vault_count_after(seq->store->vault, parent_of(seq, first), ids + n_before,
-            n_ids - n_before, &n_more));
-    *n_tokens += n_more;
+    RT_TRY(kv_vault_count_after(
+            seq->store->vault, parent_of(seq, first), n_there, ids, n_ids, &n_there));
+    *n_tokens = kv_held_tokens(&seq->store->config, n_there);
     return RT_OK;
 }
 

@@ -101,11 +101,12 @@ RT_MUST_CHECK rt_status kv_vault_find_after(kv_vault *vault, const kv_hash *afte
 /* Texts that end with ids[n_ids], or with the one before, inside a segment: index that one, where another process has written
  * it. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_vault_notice(kv_vault *vault, const int32_t *ids, int64_t n_ids);
-/* How many tokens of ids whole segments hold that follow `after` one by one, and behind them one of a text that ends with
- * ids[n_ids], or with the one before; they have their files, and are not looked into. What only other ranks have counts where
- * their files have all heads: it is imported when it is to be found. RT_ENOMEM */
+/* How many tokens of ids kv_vault_find_after would find after kv_vault_notice: in whole segments, and in one behind them that is not
+ * whole. They have their files, which are not looked into, but for the last one where its text does not end as this one does:
+ * its ids are compared. What only other ranks have counts where their files have all heads: it is imported when it is to be
+ * found. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after,
-        const int32_t *ids, int64_t n_ids, int64_t *n_tokens);
+        int64_t n_before, const int32_t *ids, int64_t n_ids, int64_t *n_tokens);
 /* Close the segments that are still in it. */
 void kv_prefix_free(kv_prefix *prefix);
 

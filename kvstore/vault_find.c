@@ -9,7 +9,8 @@
 #include "runtime/base/size.h"
 #include "vault_inside.h"
 
-enum { WHOLE_TRIES_MAX = 32 };
+/* Of segments with one parent and the same first ids only so many are looked into, and so many hashes made, of 16 KiB. */
+enum { WHOLE_TRIES_MAX = 32, TAIL_TRIES_MAX = 64, HASHES_MAX = 1024 };
 
 typedef struct search {
     kv_vault *vault;
@@ -17,7 +18,8 @@ typedef struct search {
     int64_t n_ids;
     kv_hash chain; /* after what is found */
     kv_prefix *prefix;
-    bool is_over; /* the reason is given */
+    bool is_over;    /* the reason is given */
+    bool only_looks; /* at what is there: nothing is imported */
 } search;
 
 /* ---- reasons --------------------------------------------------------------------------------- */
@@ -122,7 +124,7 @@ static rt_status open_known(search *s, const kv_known *known, kv_segment **out) 
     char text[KV_REASON_BYTES];
     bool is_there = false;
     const rt_status status = kv_vault_open_segment(s->vault, known, out);
-    if (status != RT_ECORRUPT) return status;
+    if (status != RT_ECORRUPT || s->only_looks) return status;
     (void)snprintf(text, sizeof text, "%s", rt_error_text());
     RT_TRY(kv_vault_import(s->vault, &chain, &is_there));
     known = is_there ? kv_vault_know(s->vault, &chain) : NULL;
@@ -184,30 +186,66 @@ static rt_status try_child(search *s, const kv_known *known, kv_segment **best, 
     return RT_OK;
 }
 
-/* Whether a child can agree for longer than n_best, and is to be looked into. Of whole ones only some are: a server has
- * thousands of conversations that begin alike, and for a new one any of them is as good. */
-static bool is_likely(const search *s, const kv_known *known, int64_t n_best, int *n_whole) {
-    const bool is_whole = known->n_tokens == KV_SEGMENT_TOKENS;
+/* How many children have been looked into. */
+typedef struct tries {
+    int n_whole, n_tails;
+} tries;
+
+/* Whether a child can agree for longer than n_best, and is to be looked into. Only some are: a server has thousands of
+ * conversations that begin alike, and for a new one any of them is as good. */
+static bool is_likely(const search *s, const kv_known *known, int64_t n_best, tries *n) {
     if (known->first_pos != s->prefix->n_tokens || agreement_max(s, known) <= n_best) return false;
-    return !is_whole || (*n_whole)++ < WHOLE_TRIES_MAX;
+    if (known->n_tokens < KV_SEGMENT_TOKENS) return n->n_tails++ < TAIL_TRIES_MAX;
+    return !s->only_looks && n->n_whole++ < WHOLE_TRIES_MAX;
 }
 
-/* The last segment: whichever child agrees with the ids that are left for longest. */
+/* The longest child that is less than a whole segment, and with all of which the ids go on: by their hash, without a look into
+ * it. NULL: there is none. RT_ENOMEM */
+static rt_status find_tail(const search *s, const kv_known **longest) {
+    int n_hashes = 0;
+    *longest = NULL;
+    for (const kv_known *known = kv_index_child(&s->vault->index, &s->chain, NULL); known;
+            known = kv_index_child(&s->vault->index, &s->chain, known)) {
+        const int64_t n = known->n_tokens;
+        kv_hash hash;
+        if (known->first_pos != s->prefix->n_tokens || n == KV_SEGMENT_TOKENS) continue;
+        if (*longest && n <= (*longest)->n_tokens) continue;
+        if (agreement_max(s, known) < n || n_hashes == HASHES_MAX) continue;
+        n_hashes++;
+        RT_TRY(kv_chain_next(&s->chain, ids_left(s), (int32_t)n, &hash));
+        if (kv_hash_equal(&hash, &known->chain)) *longest = known;
+    }
+    return RT_OK;
+}
+
+/* The child that agrees longest with the ids that are left, opened; NULL: there is none, or it could not be opened. */
+static rt_status find_child(search *s, kv_segment **best, int64_t *n_best) {
+    tries n = {0};
+    const kv_known *tail = NULL;
+    *best = NULL;
+    *n_best = 0;
+    rt_status status = find_tail(s, &tail);
+    if (status == RT_OK && tail) status = try_child(s, tail, best, n_best);
+    const kv_known *known = kv_index_child(&s->vault->index, &s->chain, NULL);
+    while (known && status == RT_OK && n_left(s) > *n_best) {
+        const kv_known *next = kv_index_child(&s->vault->index, &s->chain, known);
+        if (is_likely(s, known, *n_best, &n))
+            status = try_child(s, known, best, n_best); /* may forget it */
+        known = next;
+    }
+    if (status == RT_OK) return RT_OK;
+    kv_segment_close(*best);
+    *best = NULL;
+    return status;
+}
+
+/* The last segment, as far as it agrees. */
 static rt_status finish_inside(search *s) {
     kv_segment *best = NULL;
     int64_t n_best = 0;
-    int n_whole = 0;
-    rt_status status = kv_vault_import_children(s->vault, &s->chain);
-    const kv_known *known = kv_index_child(&s->vault->index, &s->chain, NULL);
-    while (known && status == RT_OK && n_left(s) > 0) {
-        const kv_known *next = kv_index_child(&s->vault->index, &s->chain, known);
-        if (is_likely(s, known, n_best, &n_whole))
-            status = try_child(s, known, &best, &n_best); /* may forget it */
-        known = next;
-    }
-    if (status == RT_OK && best) return push(s, best, n_best);
-    kv_segment_close(best);
-    return status;
+    RT_TRY(kv_vault_import_children(s->vault, &s->chain));
+    RT_TRY(find_child(s, &best, &n_best));
+    return best ? push(s, best, n_best) : RT_OK;
 }
 
 static void end_inside(search *s) {
@@ -258,31 +296,54 @@ rt_status kv_vault_notice(kv_vault *vault, const int32_t *ids, int64_t n_ids) {
     return RT_OK;
 }
 
-/* Whether a segment of those ids follows `parent`, here or where other ranks keep its heads. */
-static rt_status has_next(kv_vault *vault, const kv_hash *parent, const int32_t *ids,
-        int32_t n_tokens, kv_hash *chain, bool *is_there) {
-    RT_TRY(kv_chain_next(parent, ids, n_tokens, chain));
-    *is_there = kv_vault_know(vault, chain) != NULL;
-    return *is_there ? RT_OK : kv_vault_has_copy(vault, chain, is_there);
+/* Whether a segment of the next n ids follows, here or where other ranks keep its heads. */
+static rt_status has_next(const search *s, int64_t n, kv_hash *chain, bool *is_there) {
+    RT_TRY(kv_chain_next(&s->chain, ids_left(s), (int32_t)n, chain));
+    *is_there = kv_vault_know(s->vault, chain) != NULL;
+    return *is_there ? RT_OK : kv_vault_has_copy(s->vault, chain, is_there);
 }
 
-rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after, const int32_t *ids,
-        int64_t n_ids, int64_t *n_tokens) {
-    kv_hash parent = *after;
-    kv_hash chain;
-    bool is_there = true;
-    for (*n_tokens = 0; n_ids - *n_tokens >= KV_SEGMENT_TOKENS; *n_tokens += KV_SEGMENT_TOKENS) {
-        RT_TRY(has_next(vault, &parent, ids + *n_tokens, KV_SEGMENT_TOKENS, &chain, &is_there));
-        if (!is_there) break;
-        parent = chain;
+static rt_status count_whole(search *s) {
+    while (n_left(s) >= KV_SEGMENT_TOKENS) {
+        bool is_there = false;
+        kv_hash chain;
+        RT_TRY(has_next(s, KV_SEGMENT_TOKENS, &chain, &is_there));
+        if (!is_there) return RT_OK;
+        s->chain = chain;
+        s->prefix->n_tokens += KV_SEGMENT_TOKENS;
     }
-    const int64_t n_left = n_ids - *n_tokens;
-    if (n_left > KV_SEGMENT_TOKENS) return RT_OK;
-    for (int64_t n = n_left; n > 0 && n >= n_left - 1; n--) {
-        RT_TRY(has_next(vault, &parent, ids + *n_tokens, (int32_t)n, &chain, &is_there));
-        if (is_there) *n_tokens += n;
-        if (is_there) return RT_OK;
+    return RT_OK;
+}
+
+/* What follows inside a segment: by its hash, which kv_vault_notice looks for, too; or as far as one that is known agrees. */
+static rt_status count_inside(search *s) {
+    kv_segment *tail = NULL;
+    int64_t n_tail = 0;
+    for (int64_t n = rt_min64(n_left(s), KV_SEGMENT_TOKENS - 1); n > 0 && n >= n_left(s) - 1; n--) {
+        bool is_there = false;
+        kv_hash chain;
+        RT_TRY(has_next(s, n, &chain, &is_there));
+        if (is_there) n_tail = n;
+        if (is_there) break;
     }
+    if (n_tail == 0) RT_TRY(find_child(s, &tail, &n_tail));
+    kv_segment_close(tail);
+    s->prefix->n_tokens += n_tail;
+    return RT_OK;
+}
+
+rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after, int64_t n_before,
+        const int32_t *ids, int64_t n_ids, int64_t *n_tokens) {
+    kv_prefix prefix = {.n_tokens = n_before};
+    search s = {.vault = vault,
+            .ids = ids,
+            .n_ids = n_ids,
+            .chain = *after,
+            .prefix = &prefix,
+            .only_looks = true};
+    RT_TRY(count_whole(&s));
+    RT_TRY(count_inside(&s));
+    *n_tokens = prefix.n_tokens;
     return RT_OK;
 }
 

@@ -122,7 +122,7 @@ RT_MUST_CHECK rt_status glm_session_restore(
 
 /* Of ids[n_ids], of which `session` holds the first n_shared: to how many tokens glm_session_restore could bring a fork made
  * at the last whole segment of those. n_shared where the disk has no more that is worth a read. On rank 0 only; it looks
- * whether the files are there, not into them. RT_ENOMEM */
+ * whether the files of whole segments are there, not into them. RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_session_find_after(glm_session *session, int64_t n_shared,
         const int32_t *ids, int64_t n_ids, int64_t *n_tokens);
 

@@ -11,14 +11,13 @@ enum { N = KV_SEGMENT_TOKENS, WHOLE = 2 * N, TEXT = WHOLE + 100, SEGMENTS = 3 };
 static int64_t count_of(kvh_vault *v, const int32_t *ids, int64_t n_ids) {
     int64_t n = -1;
     const kv_hash *root = kv_vault_root(v->vault);
-    CHECK(kv_vault_count_after(v->vault, root, ids, n_ids, &n) == RT_OK);
+    CHECK(kv_vault_count_after(v->vault, root, 0, ids, n_ids, &n) == RT_OK);
     return n;
 }
 
 static int64_t count(kvh_vault *v, const int32_t *ids) {
-    CHECK(count_of(v, ids, TEXT + 2) == WHOLE && count_of(v, ids, TEXT + 1) == TEXT);
-    CHECK(count_of(v, ids, TEXT - 1) == WHOLE && count_of(v, ids, WHOLE + 1) == WHOLE);
-    CHECK(count_of(v, ids, WHOLE) == WHOLE && count_of(v, ids, WHOLE - 1) == N);
+    CHECK(count_of(v, ids, TEXT + 1) == TEXT && count_of(v, ids, WHOLE) == WHOLE);
+    CHECK(count_of(v, ids, N + 1) == N && count_of(v, ids, WHOLE - 1) == N);
     return count_of(v, ids, TEXT);
 }
 
@@ -33,6 +32,7 @@ int main(void) {
     v.heads = (kv_heads){.first = 1, .all = KVH_HEADS};
     kvh_vault_open(&v, NULL);
     CHECK(count(&v, ids) == TEXT);
+    CHECK(count_of(&v, ids, TEXT + 2) == WHOLE && count_of(&v, ids, TEXT - 1) == WHOLE);
     CHECK(kvh_count_files(v.dirs[0], ".kvs") == SEGMENTS);
     CHECK(kvh_find(&v, ids, TEXT, NULL) == TEXT);
     CHECK(kvh_count_files(v.dirs[0], ".kvs") == 2 * SEGMENTS);
