@@ -16,9 +16,10 @@ make_byte_model
 set -- -m "$work/random" -c 16k --max-num-seqs 2 --kv-disk-dir "$work/kv"
 start_server "$@"
 client conversations.py "$server_pid" "$work/told" talk 9000 6 1800
-stop_server
 [ "$(n_segments)" = 8 ] || fail "$(n_segments) segments of 2 + 6"
+stop_server
+n=$(n_segments) # with the ends of all
 start_server "$@"
 client conversations.py "$server_pid" "$work/told" again 9000 6 1800
 stop_server
-[ "$(n_segments)" = 8 ] || fail "$(n_segments) segments of 2 + 6 after they were found"
+[ "$(n_segments)" = "$n" ] || fail "$(n_segments) segments, and $n before they were found"

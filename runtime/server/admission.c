@@ -1,5 +1,5 @@
 /* Which waiting request gets a session. It takes over the longest beginning that another session or a kept text has of its
- * prompt, and needs pages and a slot for each choice. And the finished texts that are kept for such prompts. */
+ * prompt, and needs pages and a slot for each choice. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -11,20 +11,12 @@
 #include "schedule.h"
 
 enum {
-    LONG_PIECES = 4,       /* a prompt of more pieces than this is long */
-    PREFIX_TOKENS_MIN = 16 /* shorter ones are not worth a session */
+    LONG_PIECES = 4 /* a prompt of more pieces than this is long */
 };
 /* For so long others may overtake a request that finds no pages, or too few slots for its choices. */
 static const double overtaken_s = 30.0;
 
 /* ---- beginnings in common -------------------------------------------------------------------- */
-
-static int64_t common(const int32_t *a, int64_t n_a, const int32_t *b, int64_t n_b) {
-    const int64_t limit = rt_min64(n_a, n_b);
-    int64_t n = 0;
-    while (n < limit && a[n] == b[n]) n++;
-    return n;
-}
 
 /* A session whose first n_tokens a prompt begins with, too, and takes over by a fork. Where the disk has more of the prompt,
  * that is read instead of the tokens behind the last whole segment. */
@@ -34,27 +26,33 @@ typedef struct source {
     int64_t n_forked;             /* of them, are taken over */
     bool reads;                   /* and what follows is looked for on disk */
     int prefix;                   /* index of the kept text; -1: it is none */
+    int64_t used_at;              /* the kept text's */
     const srv_sequence *sequence; /* the running one; NULL: a kept text's, or there is none */
 } source;
 
 /* The last token is always computed: its logits are wanted. */
 static int64_t held_in_common(const glm_session *session, const glm_ids *prompt) {
-    return common(
+    return srv_common(
             kv_seq_ids(session->seq), glm_session_length(session), prompt->ids, prompt->n - 1);
 }
 
 /* Every conversation begins with the same few tokens. To share no more than those must not count as a use of a kept text,
- * or it would never grow old. */
+ * or it would never grow old. For the same reason, of several that have as much the one used last is taken: a system text that all
+ * begin with would else keep whichever comes first. */
 static void look_at(source *best, const glm_ids *prompt, source one) {
     one.n_tokens = held_in_common(one.session, prompt);
     one.n_forked = one.n_tokens;
-    if (one.n_tokens >= PREFIX_TOKENS_MIN && one.n_tokens > best->n_tokens) *best = one;
+    if (one.n_tokens < SRV_PREFIX_TOKENS_MIN || one.n_tokens < best->n_tokens) return;
+    if (one.n_tokens > best->n_tokens || one.used_at > best->used_at) *best = one;
 }
 
 static source find_source(const srv_scheduler *scheduler, const glm_ids *prompt) {
     source best = {.prefix = -1};
-    for (int i = 0; i < scheduler->n_prefixes; i++)
-        look_at(&best, prompt, (source){.session = scheduler->prefixes[i].session, .prefix = i});
+    for (int i = 0; i < scheduler->n_prefixes; i++) {
+        const srv_prefix *kept = &scheduler->prefixes[i];
+        look_at(&best, prompt,
+                (source){.session = kept->session, .prefix = i, .used_at = kept->used_at});
+    }
     for (int32_t i = 0; i < scheduler->n_running; i++) {
         const srv_sequence *one = scheduler->running[i];
         look_at(&best, prompt, (source){.session = one->session, .prefix = -1, .sequence = one});
@@ -72,7 +70,7 @@ static bool joins(const srv_scheduler *scheduler, srv_waiting *waiting, const so
         const srv_sequence *one = scheduler->running[i];
         if (one->is_decoding || one->leader) continue;
         const glm_ids *other = &one->request->prompt;
-        const int64_t n = common(other->ids, other->n, prompt->ids, prompt->n - 1);
+        const int64_t n = srv_common(other->ids, other->n, prompt->ids, prompt->n - 1);
         if (n < most) continue;
         most = n;
         waiting->joined = one;
@@ -85,86 +83,6 @@ static bool joins(const srv_scheduler *scheduler, srv_waiting *waiting, const so
     waiting->joined = now->sequence; /* its open piece is awaited */
     waiting->joined_tokens = now->n_tokens;
     return true;
-}
-
-/* ---- kept texts ------------------------------------------------------------------------------ */
-
-static void forget_prefix(srv_scheduler *scheduler, int place) {
-    glm_session_free(scheduler->prefixes[place].session);
-    scheduler->prefixes[place] = scheduler->prefixes[--scheduler->n_prefixes];
-}
-
-/* Index of the text used longest ago, `spared` left out; -1: there is none. */
-static int oldest_prefix(const srv_scheduler *scheduler, int spared) {
-    int oldest = -1;
-    for (int i = 0; i < scheduler->n_prefixes; i++)
-        if (i != spared && (oldest < 0 || scheduler->prefixes[i].used_at <
-                                                  scheduler->prefixes[oldest].used_at))
-            oldest = i;
-    return oldest;
-}
-
-/* Forget the oldest kept text. *spared, an index, is left out, and follows its text when that moves. False: there is no
- * other. */
-static bool evict(srv_scheduler *scheduler, int *spared) {
-    const int oldest = oldest_prefix(scheduler, *spared);
-    if (oldest < 0) return false;
-    forget_prefix(scheduler, oldest);
-    if (*spared == scheduler->n_prefixes) *spared = oldest; /* the last one filled the gap */
-    (void)pthread_mutex_lock(&scheduler->lock);
-    scheduler->counters.n_evicted++;
-    (void)pthread_mutex_unlock(&scheduler->lock);
-    return true;
-}
-
-bool srv_forget_oldest(srv_scheduler *scheduler) {
-    int spared = -1;
-    return evict(scheduler, &spared);
-}
-
-void srv_forget_prefixes(srv_scheduler *scheduler) {
-    while (scheduler->n_prefixes > 0) forget_prefix(scheduler, 0);
-}
-
-/* Kept texts that the session begins with are of no use any more. */
-static void forget_beginnings(srv_scheduler *scheduler, const glm_session *session) {
-    const int32_t *ids = kv_seq_ids(session->seq);
-    const int64_t n = glm_session_length(session);
-    for (int i = scheduler->n_prefixes - 1; i >= 0; i--) {
-        const glm_session *kept = scheduler->prefixes[i].session;
-        const int64_t length = glm_session_length(kept);
-        if (common(kv_seq_ids(kept->seq), length, ids, n) == length) forget_prefix(scheduler, i);
-    }
-}
-
-/* Whether some kept text begins with all that the session holds. */
-static bool is_kept(const srv_scheduler *scheduler, const glm_session *session) {
-    const int64_t n = glm_session_length(session);
-    for (int i = 0; i < scheduler->n_prefixes; i++) {
-        const glm_session *kept = scheduler->prefixes[i].session;
-        if (common(kv_seq_ids(kept->seq), glm_session_length(kept), kv_seq_ids(session->seq), n) ==
-                n)
-            return true;
-    }
-    return false;
-}
-
-/* What is kept is a fork without room for more tokens, so that the pages reserved for the answer become free. Where there
- * is no room for the fork's copy of the last page, the session itself is kept: it can be forgotten later. */
-void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence) {
-    glm_session *kept = NULL;
-    if (!sequence->session) return;
-    const int64_t n = glm_session_length(sequence->session);
-    if (n < PREFIX_TOKENS_MIN || is_kept(scheduler, sequence->session)) return;
-    forget_beginnings(scheduler, sequence->session);
-    if (scheduler->n_prefixes == rt_min64(SRV_PREFIXES_MAX, srv_limit_of(SRV_PREFIXES)))
-        forget_prefix(scheduler, oldest_prefix(scheduler, -1));
-    if (glm_session_fork(sequence->session, n, n, &kept) != RT_OK) {
-        kept = sequence->session;
-        sequence->session = NULL;
-    }
-    scheduler->prefixes[scheduler->n_prefixes++] =
-            (srv_prefix){.session = kept, .used_at = ++scheduler->clock};
 }
 
 /* ---- a session ------------------------------------------------------------------------------- */
@@ -226,9 +144,9 @@ static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv
             from->reads = false;
             continue;
         }
-        if (evict(scheduler, &from->prefix)) continue;
+        if (srv_evict_prefix(scheduler, &from->prefix)) continue;
         if (from->prefix < 0) return status;
-        forget_prefix(scheduler, from->prefix);
+        srv_forget_prefix(scheduler, from->prefix);
         *from = (source){.prefix = -1, .reads = persists(scheduler, request)};
     }
 }

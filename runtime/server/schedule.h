@@ -2,7 +2,8 @@
  *
  *   scheduler.c   its life and its loop            intake.c     what other threads ask of it
  *   admission.c   who gets a session, and a slot   steps.c      decode and prefill
- *   endings.c     how a request ends               generate.c   a row of logits -> text */
+ *   prefixes.c    finished texts that are kept     generate.c   a row of logits -> text
+ *   endings.c     how a request ends */
 #ifndef SRV_SCHEDULE_H
 #define SRV_SCHEDULE_H
 
@@ -10,7 +11,11 @@
 #include "scheduler.h"
 #include "sequence.h"
 
-enum { SRV_WAITING_MAX = 256, SRV_PREFIXES_MAX = 64 };
+enum {
+    SRV_WAITING_MAX = 256,
+    SRV_PREFIXES_MAX = 64,
+    SRV_PREFIX_TOKENS_MIN = 16 /* shorter texts are not worth a session */
+};
 
 /* A finished text, kept for prompts that begin like it. */
 typedef struct srv_prefix {
@@ -52,7 +57,8 @@ struct srv_scheduler {
     srv_error lost;         /* http != 0: a rank is lost, and so is the engine */
     double drained_by_s;    /* rt_now() at which draining ends; 0: not draining */
     int signal_fd;
-    double item_s;    /* what the last item of a prefill took; 0: there was none to compute */
+    double dear_s; /* the end of a text that takes longer to compute is kept when that makes way */
+    double item_s; /* what the last item of a prefill took; 0: there was none to compute */
     double counted_s; /* when counters were last brought up to date */
 };
 
@@ -61,12 +67,26 @@ int64_t srv_piece_tokens(const srv_scheduler *scheduler);
 
 /* admission.c: give sessions to those that wait, as far as slots and pages go. */
 void srv_admit(srv_scheduler *scheduler);
+
+/* ---- prefixes.c ---- */
+
+/* How many tokens two texts have in common at their beginning. */
+int64_t srv_common(const int32_t *a, int64_t n_a, const int32_t *b, int64_t n_b);
 /* Keep what a sequence's session holds, if it has one, for prompts that begin like it. The session itself may be
  * what is kept: the sequence then has none. */
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence);
+/* When the server ends: write to disk, where anything is kept there, what kept texts have behind their last whole segments, the
+ * latest ones first, as far as drained_by_s goes, but one at least. They are forgotten with that. */
+void srv_save_prefixes(srv_scheduler *scheduler);
 void srv_forget_prefixes(srv_scheduler *scheduler);
-/* The kept text used longest ago, for room; false: there is none. */
+void srv_forget_prefix(srv_scheduler *scheduler, int place);
+/* The kept text used longest ago, for room on the disk; false: there is none. */
 bool srv_forget_oldest(srv_scheduler *scheduler);
+/* The same for room in memory: what of it took longer than dear_s to compute and is not on disk goes there first. *spared, an index,
+ * is left out, and follows its text when that moves. */
+bool srv_evict_prefix(srv_scheduler *scheduler, int *spared);
+
+/* ---- the others ---- */
 
 /* Tokens that all choices of a request need room for. */
 int64_t srv_room_of_choices(const srv_request *request);

@@ -20,6 +20,7 @@ rt_status srv_scheduler_create(
     RT_TRY(rt_calloc(1, sizeof *scheduler, "the scheduler", &scheduler));
     scheduler->tokenizer = tokenizer;
     scheduler->max_seqs = max_seqs;
+    scheduler->dear_s = 1.0;
     scheduler->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (scheduler->wake_fd < 0) {
         free(scheduler);
@@ -140,6 +141,7 @@ rt_status srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int si
             publish(scheduler);
     }
     srv_scheduler_stop(scheduler);
+    srv_save_prefixes(scheduler);
     srv_forget_prefixes(scheduler);
     return scheduler->lost.http ? rt_fail(RT_EPEER, "%s", scheduler->lost.message) : RT_OK;
 }

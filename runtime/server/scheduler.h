@@ -33,7 +33,7 @@ void srv_scheduler_free(srv_scheduler *scheduler);
 
 /* Serve until a signal ends it. After the first signal (glm_cli_interrupted) no request is taken any more, and those under
  * way have SRV_DRAIN_S to finish; a second signal ends them at once. A prefill that is ended so is suspended, where KV is
- * kept on disk. `signal_fd` becomes readable with each signal.
+ * kept on disk, and kept texts are written to their ends. `signal_fd` becomes readable with each signal.
  *
  * Errors: RT_EPEER  a rank is lost; every request under way was ended with that error */
 RT_MUST_CHECK rt_status srv_scheduler_run(

@@ -1,9 +1,10 @@
 """Conversations that begin with one system text, of two turns each.
 
-   conversations.py URL SCRIPT PID FILE talk|again N_SYSTEM N_CONVERSATIONS N_TURN [N_FOUND...]
+   conversations.py URL SCRIPT PID FILE talk|again|all|pages N_SYSTEM N_CONVERSATIONS N_TURN [N_FOUND...]
 
 "talk": from their first turn on, one conversation after the other. "again": only the last turn of each, as after a restart,
-of which no whole segment must be computed; but of those for which N_FOUND is given all that is behind it may be. FILE holds
+of which no whole segment must be computed; but of those for which N_FOUND is given all that is behind it may be. "all": of
+which only the last token is computed; "pages": what is behind the last whole page of 128. FILE holds
 what was answered by whoever talked first: all others must get the same tokens, with the same scores. Another name of it means
 other questions.
 """
@@ -19,7 +20,7 @@ server = Server(sys.argv[1], sys.argv[3])
 FILE, HOW = sys.argv[4], sys.argv[5]
 N_SYSTEM, N_CONVERSATIONS, N_TURN = (int(word) for word in sys.argv[6:9])
 N_FOUND = [int(word) for word in sys.argv[9:]]
-SEGMENT = 4096
+SEGMENT, PAGE = 4096, 128
 NAME = os.path.basename(FILE)
 
 
@@ -61,6 +62,9 @@ for number in range(N_CONVERSATIONS):
     print(f"conversation {number}: {n_cached} of {n_prompt} tokens were there")
     if HOW == "again":
         wanted = N_FOUND[number] if number < len(N_FOUND) else n_prompt // SEGMENT * SEGMENT
+    elif HOW in ("all", "pages"):
+        wanted = n_prompt - 1 if HOW == "all" else (n_prompt - 1) // PAGE * PAGE
+    if HOW != "talk":
         check(n_cached >= wanted, "computed again", number, n_cached, wanted)
     if len(told) > number:
         check([before, [answer, scores]] == told[number], "another answer", number, answer)
