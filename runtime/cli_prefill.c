@@ -198,8 +198,10 @@ rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session, const i
 rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, int64_t *n_computed) {
     int64_t n = 0;
+    const int64_t n_there = glm_session_length(session);
+    const bool is_whole = n_there > 0 && n_there == n_ids; /* a restore leaves one */
     const rt_status status =
-            run_kept(cli, session, ids, n_ids, glm_session_length(session), "the same command", &n);
+            is_whole ? RT_OK : run_kept(cli, session, ids, n_ids, n_there, "the same command", &n);
     if (n_computed) *n_computed = n;
     return status;
 }

@@ -48,8 +48,8 @@ typedef struct glm_cli_taker {
 RT_MUST_CHECK rt_status glm_cli_prefill_all_kept(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, const glm_cli_taker *taker);
 /* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill, for the
- * logits of the last token. After Ctrl-C the same command, given again, goes on from there. *n_computed, unless it is
- * NULL: tokens that this call computed. */
+ * logits of the last token; where it lacks nothing, and was prefilled, it has them. After Ctrl-C the same command, given again, goes on
+ * from there. *n_computed, unless it is NULL: tokens that this call computed. */
 RT_MUST_CHECK rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, int64_t *n_computed);
 

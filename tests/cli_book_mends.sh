@@ -21,6 +21,9 @@ expect 0 prefill $model --book b "$work/text"
 # shellcheck disable=SC2086
 expect 0 complete $model --book b -p 'line 7' -n 8 --json
 before=$(ids)
+# shellcheck disable=SC2086
+expect 0 complete $model --book b -p '' -n 8 --json
+alone=$(ids)
 n_segments=$(find "$work/kv" -name '*.kvs' | wc -l)
 [ "$n_segments" -ge 2 ] || fail "only $n_segments segments"
 
@@ -34,3 +37,18 @@ for i in $damages; do
     expect 0 book verify b --kv-disk-dir "$work/kv"
 done
 [ "$(find "$work/kv" -name '*.bad' | wc -l)" -eq "${damages##* }" ] || fail "not every damaged file was set aside"
+
+# With nothing behind the book there is nothing left to compute.
+damage() {
+    segment=$(find "$work/kv" -name '*.kvs' | sort | head -n 1)
+    printf 'damage' | dd of="$segment" bs=1 seek=$(($(stat -c %s "$segment") / 2)) conv=notrunc 2>/dev/null
+}
+damage
+# shellcheck disable=SC2086
+expect 0 complete $model --book b -p '' -n 8 --json
+[ "$(ids)" = "$alone" ] || fail 'another answer over a damaged book alone'
+damage
+printf 'line 7\n' >"$work/turns"
+# shellcheck disable=SC2086
+"$GLM1M" chat $model --book b -n 1 <"$work/turns" >"$work/out" 2>"$work/err" || fail 'no conversation over a damaged book'
+expect 0 book verify b --kv-disk-dir "$work/kv"
