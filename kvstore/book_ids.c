@@ -66,6 +66,27 @@ static rt_status refuse_unread(kv_vault *vault, const kv_book *book, int32_t i, 
     return refuse_book(book, i, status, why);
 }
 
+static rt_status take_ids(const kv_book *book, int32_t i, const kv_segment *segment, int32_t *ids) {
+    const int64_t first = (int64_t)i * KV_SEGMENT_TOKENS;
+    RT_TRY(kv_book_check_place(book, i, segment));
+    const int64_t n = rt_min64(segment->header.n_tokens, book->n_tokens - first);
+    memcpy(ids + first, segment->ids, (size_t)n * sizeof *ids);
+    return RT_OK;
+}
+
+/* A file that was put aside for its keys and values has the ids still, whose hash its name is: whoever has those computes the others
+ * again, and another process may be about it. */
+static bool has_ids_aside(kv_vault *vault, const kv_book *book, int32_t i, int32_t *ids) {
+    const kv_hash chain = kv_hash_of(book->chains[i]);
+    kv_segment *segment = NULL;
+    kv_path path;
+    if (!has_file(vault, &chain, ".kvs.bad", &path)) return false;
+    if (kv_segment_open(&vault->dirs, path.text, &chain, &segment) != RT_OK) return false;
+    const rt_status status = take_ids(book, i, segment, ids);
+    kv_segment_close(segment);
+    return status == RT_OK;
+}
+
 static rt_status copy_ids(kv_vault *vault, const kv_book *book, int32_t i, int32_t *ids) {
     const kv_hash chain = kv_hash_of(book->chains[i]);
     const kv_known *known = kv_vault_know(vault, &chain);
@@ -73,20 +94,18 @@ static rt_status copy_ids(kv_vault *vault, const kv_book *book, int32_t i, int32
     kv_segment *segment = NULL;
     if (!known) RT_TRY(kv_vault_import(vault, &chain, &is_there));
     if (!known && is_there) known = kv_vault_know(vault, &chain);
+    if (!known && has_ids_aside(vault, book, i, ids)) return RT_OK;
     if (!is_there && vault->n_foreign > 0)
         return rt_fail(RT_ECORRUPT, "kvstore: book %s: segment %" PRId32 " of %" PRId32 ": %s",
                 book->name, i + 1, book->n_segments, rt_error_text());
     if (!known) return refuse_unknown(vault, book, i);
     const rt_status opened = kv_vault_open_segment(vault, known, &segment);
     if (opened != RT_OK) return refuse_unread(vault, book, i, opened);
-    const rt_status placed = kv_book_check_place(book, i, segment);
-    if (placed != RT_OK) {
+    const rt_status taken = take_ids(book, i, segment, ids);
+    if (taken != RT_OK) {
         kv_segment_close(segment);
-        return placed;
+        return taken;
     }
-    const int64_t first = (int64_t)i * KV_SEGMENT_TOKENS;
-    const int64_t n = rt_min64(segment->header.n_tokens, book->n_tokens - first);
-    memcpy(ids + first, segment->ids, (size_t)n * sizeof *ids);
     kv_vault_put_by(vault, segment);
     return RT_OK;
 }
