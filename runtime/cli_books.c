@@ -13,8 +13,10 @@
 #include "cli_flags.h"
 #include "cli_input.h"
 #include "cli_prefill.h"
+#include "cli_turn.h"
 #include "hub.h"
 #include "rank_dirs.h"
+#include "turn.h"
 
 enum { PLACE_TEXT = 512, LISTED_MAX = 8, LIST_TEXT = 1024 };
 
@@ -237,8 +239,10 @@ static rt_status mend(
 
 /* Of a book all is on disk that may be: why the rest of the prompt is not is no news. */
 rt_status glm_cli_restore_book(const glm_cli *cli, glm_session *session, const glm_ids *ids,
-        int64_t n_book, glm_reuse *out) {
+        int64_t n_book, glm_reuse *out, double *waited_s) {
+    const int64_t n_kept = rt_max64(n_book, glm_turn_whole(session, ids->n));
     RT_TRY(glm_cli_restore(cli, session, ids->ids, ids->n, out));
+    RT_TRY(glm_cli_take_turn(cli, session, ids->ids, ids->n, n_kept, out, waited_s));
     const int64_t n_all = rt_min64(n_book, ids->n - 1);
     if (cli->book && out->n_tokens >= n_all) out->reason[0] = '\0';
     return mend(cli, session, ids, n_book);

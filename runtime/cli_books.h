@@ -27,10 +27,11 @@ RT_MUST_CHECK rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_token
  * Errors: as glm_book_ids; RT_EUSAGE  the book was replaced since, and has another length */
 RT_MUST_CHECK rt_status glm_cli_prepend_book(
         const glm_cli *cli, glm_engine *engine, int64_t n_tokens, glm_ids *ids);
-/* glm_cli_restore of ids that begin with the book's n_book ids. Where all of the book was found out->reason is empty;
- * where not, the rest of it is computed and kept again. */
+/* glm_cli_restore of ids that begin with the book's n_book ids, and glm_cli_take_turn to compute what is lacking, until
+ * glm_turn_give_back(session). Where all of the book was found out->reason is empty; where not, the rest of it is computed and kept
+ * again. */
 RT_MUST_CHECK rt_status glm_cli_restore_book(const glm_cli *cli, glm_session *session,
-        const glm_ids *ids, int64_t n_book, glm_reuse *out);
+        const glm_ids *ids, int64_t n_book, glm_reuse *out, double *waited_s);
 /* Free what kv_books_list gave. */
 void glm_cli_free_names(char **names, int64_t n_names);
 

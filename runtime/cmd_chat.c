@@ -13,6 +13,7 @@
 #include "cli_sampling.h"
 #include "cli_signals.h"
 #include "cmd_chat.h"
+#include "turn.h"
 #include "variant.h"
 
 /* For /help and --help. */
@@ -233,6 +234,7 @@ static void say_context(const conversation *chat, const glm_config *config) {
 static rt_status open_book(conversation *chat) {
     const glm_ids *ids = &chat->beginning;
     glm_reuse reuse = {0};
+    double waited_s = 0.0;
     if (!chat->cli->book) return RT_OK;
     if (ids->n >= chat->context)
         return rt_fail(RT_ENOFIT,
@@ -240,12 +242,13 @@ static rt_status open_book(conversation *chat) {
                 " leaves no room for a question",
                 chat->cli->book, ids->n, chat->context);
     const double started_s = rt_now();
-    RT_TRY(glm_cli_restore_book(chat->cli, chat->session, ids, chat->n_book, &reuse));
+    RT_TRY(glm_cli_restore_book(chat->cli, chat->session, ids, chat->n_book, &reuse, &waited_s));
     RT_TRY(glm_cli_prefill_rest(chat->cli, chat->session, ids->ids, ids->n, NULL));
+    glm_turn_give_back(chat->session);
     chat->n_kept = ids->n;
     chat_say(chat, "book %s: %" PRId64 " tokens", chat->cli->book, ids->n);
     chat_say_reuse(chat, &reuse);
-    chat_say(chat, " in %.2f s\n", rt_now() - started_s);
+    chat_say(chat, " in %.2f s\n", rt_now() - started_s - waited_s);
     return RT_OK;
 }
 

@@ -10,8 +10,10 @@
 #include "cli_show.h"
 #include "cli_signals.h"
 #include "cli_sources.h"
+#include "cli_turn.h"
 #include "cmd_chat.h"
 #include "reply.h"
+#include "turn.h"
 
 /* One turn under way. */
 typedef struct turn {
@@ -23,6 +25,7 @@ typedef struct turn {
     glm_drafts drafts; /* of earlier turns */
     char last_byte;
     const char *finish_reason;
+    double waited_s; /* for another process that prefilled it */
     double prefill_s;
     double decode_s;
 } turn;
@@ -191,20 +194,30 @@ static void print_usage(const conversation *chat, const turn *now) {
                 chat->context);
 }
 
-/* A conversation's first turn may begin as one whose tokens are on disk. */
+/* A conversation's first turn may begin as one whose tokens are on disk, or that another process is prefilling. */
 static rt_status find_on_disk(const conversation *chat, turn *now) {
-    if (glm_session_length(chat->session) > 0 || !glm_cli_persists(chat->cli)) return RT_OK;
-    return glm_cli_restore(chat->cli, chat->session, now->ids.ids, now->ids.n, &now->reuse);
+    glm_session *session = chat->session;
+    const glm_ids *ids = &now->ids;
+    if (glm_session_length(session) > 0 || !glm_cli_persists(chat->cli)) return RT_OK;
+    RT_TRY(glm_cli_restore(chat->cli, session, ids->ids, ids->n, &now->reuse));
+    return glm_cli_take_turn(chat->cli, session, ids->ids, ids->n, glm_turn_whole(session, ids->n),
+            &now->reuse, &now->waited_s);
+}
+
+static rt_status prefill_kept(const conversation *chat, turn *now) {
+    const int64_t n_before = glm_session_length(chat->session);
+    RT_TRY(find_on_disk(chat, now));
+    const int64_t n_found = glm_session_length(chat->session) - n_before;
+    return glm_cli_prefill_kept(
+            chat->cli, chat->session, now->ids.ids, now->ids.n, n_found, "the same question");
 }
 
 /* Ctrl-C takes the whole question back: the session is as before it. What is kept on disk is there for who asks it again,
  * also in another run. */
 static rt_status prefill(conversation *chat, turn *now) {
     const int64_t n_before = glm_session_length(chat->session);
-    RT_TRY(find_on_disk(chat, now));
-    const int64_t n_found = glm_session_length(chat->session) - n_before;
-    const rt_status status = glm_cli_prefill_kept(
-            chat->cli, chat->session, now->ids.ids, now->ids.n, n_found, "the same question");
+    const rt_status status = prefill_kept(chat, now);
+    glm_turn_give_back(chat->session);
     if (status == RT_OK) chat->pending = -1;
     if (status != RT_EINTERRUPTED) return status;
     char text[512]; /* of the interruption: what follows may fail, too */
@@ -216,7 +229,7 @@ static rt_status prefill(conversation *chat, turn *now) {
 static rt_status answer(conversation *chat, turn *now) {
     double started_s = rt_now();
     RT_TRY(prefill(chat, now));
-    now->prefill_s = rt_now() - started_s;
+    now->prefill_s = rt_now() - started_s - now->waited_s;
 
     now->drafts = glm_engine_drafts(chat->engine);
     started_s = rt_now();

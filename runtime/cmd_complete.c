@@ -18,7 +18,6 @@
 #include "cli_show.h"
 #include "cli_signals.h"
 #include "cli_sources.h"
-#include "cli_turn.h"
 #include "linear_choice.h"
 #include "turn.h"
 
@@ -238,15 +237,11 @@ static rt_status open_model(completion *run) {
     return glm_session_create(run->engine, options.max_len, &run->session);
 }
 
-/* What is kept of the prompt is whole segments. */
 static rt_status prefill(completion *run) {
     const glm_ids *ids = &run->prompt;
     const double started_s = rt_now();
-    const int64_t of_segment = rt_max64(glm_engine_plan(run->engine)->kv_extent_tokens, 1);
     double waited_s = 0.0;
-    RT_TRY(glm_cli_restore_book(run->cli, run->session, ids, run->n_book, &run->reuse));
-    RT_TRY(glm_cli_take_turn(run->cli, run->session, ids->ids, ids->n,
-            ids->n / of_segment * of_segment, &run->reuse, &waited_s));
+    RT_TRY(glm_cli_restore_book(run->cli, run->session, ids, run->n_book, &run->reuse, &waited_s));
     RT_TRY(glm_cli_prefill_rest(run->cli, run->session, ids->ids, ids->n, &run->n_computed));
     glm_turn_give_back(run->session);
     run->prefill_s = rt_now() - started_s - waited_s;

@@ -17,6 +17,7 @@
 #include "linear_choice.h"
 #include "log_prob.h"
 #include "npy.h"
+#include "turn.h"
 
 /* Logits that are computed at once take no more. */
 static const int64_t rows_bytes_max = 256 * RT_MIB;
@@ -189,6 +190,12 @@ static double planned_s(const scoring *s) {
                    glm_engine_plan(s->engine), glm_engine_config(s->engine), 0, s->ids.n);
 }
 
+/* Another command that is to prefill the text waits for this one, and not this one for it: the scores need the logits of every
+ * token, which nobody keeps but who scored them. */
+static void claim(const scoring *s) {
+    glm_turn_claim(s->session, s->ids.ids, glm_turn_whole(s->session, s->ids.n));
+}
+
 static rt_status restore(scoring *s) {
     glm_reuse reuse = {0};
     if (!glm_cli_persists(s->cli)) return RT_OK;
@@ -196,6 +203,7 @@ static rt_status restore(scoring *s) {
     if (s->n_scored > 0) RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &reuse));
     if (glm_session_length(s->session) > n_given(s)) glm_session_truncate(s->session, n_given(s));
     s->n_there = reuse.n_tokens = glm_session_length(s->session);
+    claim(s);
     glm_cli_say_reuse(s->cli, s->session, work_from(s, s->n_there), s->ids.n, &reuse);
     return write_scores(s, 0);
 }

@@ -2,7 +2,12 @@
  * longest prefix that the next prompt shares with the last one, and orders the cells so that it is
  * long: by where the needle goes in, then by length. With a book, what memory does not hold of a
  * prompt is looked for on disk. Prefill does not depend on how it is cut, so the answers are those
- * of exact mode to the last bit for the same ids. */
+ * of exact mode to the last bit for the same ids.
+ *
+ * Runs that share --out share their cells (needle_share.c), and wait for those of others when they have no other left. For the
+ * beginning of a prompt that another run is at (turn.h) none waits: prompts part at their needles, so it would have the first part
+ * about when it had computed that itself, or later, where the other's span ends behind it; and the rest is its own. Where one runs
+ * behind another it finds the first part on disk. */
 #include "needle_run.h"
 
 #include <inttypes.h>

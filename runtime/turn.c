@@ -200,6 +200,16 @@ rt_status glm_turn_take(
     return RT_OK;
 }
 
+int64_t glm_turn_whole(const glm_session *session, int64_t n_ids) {
+    const int64_t n = segment_tokens(session);
+    return n > 0 ? n_ids / n * n : 0;
+}
+
+void glm_turn_claim(glm_session *session, const int32_t *ids, int64_t n_kept) {
+    glm_turn_state state;
+    if (glm_turn_take(session, ids, n_kept, &state) == RT_OK) glm_turn_begin(session);
+}
+
 /* Restoring begins where a segment does. */
 static rt_status restore(
         glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *reuse) {

@@ -17,12 +17,16 @@ typedef enum glm_turn_state {
  * engine's open */
 RT_MUST_CHECK rt_status glm_turn_take(
         glm_session *session, const int32_t *ids, int64_t n_kept, glm_turn_state *state);
+/* The same of who waits for nobody: it is not ours where another process has it, or where asking for it fails. */
+void glm_turn_claim(glm_session *session, const int32_t *ids, int64_t n_kept);
+/* How many of n_ids are kept where only whole segments are. */
+int64_t glm_turn_whole(const glm_session *session, int64_t n_ids);
 /* Of a session for which a turn was asked for: restore more of ids[n_ids], if others have kept more meanwhile, which is looked for
  * first (glm_session_find_after). *has_come: it holds more than before. What does not verify, or other ranks do not have yet, is tried
  * again when the turn is the session's, and not before.
  * Errors as glm_session_restore, whose *reuse it leaves as that was where it restores nothing */
-RT_MUST_CHECK rt_status glm_turn_restore(glm_session *session, const int32_t *ids, int64_t n_ids,
-        glm_reuse *reuse, bool *has_come);
+RT_MUST_CHECK rt_status glm_turn_restore(
+        glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *reuse, bool *has_come);
 /* Another's turn is over for this session, though it was not given back: glm_turn_take is about a turn behind that one. */
 void glm_turn_pass_by(glm_session *session);
 /* What was to be kept is, or never will be. The end of a session does so, too. */

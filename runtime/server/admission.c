@@ -213,12 +213,8 @@ static double work_of(
  * answer. */
 static void take_turn(const srv_scheduler *scheduler, srv_sequence *leader) {
     const glm_ids *prompt = &leader->request->prompt;
-    const int64_t of_segment = glm_engine_plan(scheduler->engine)->kv_extent_tokens;
-    glm_turn_state state;
-    if (!persists(scheduler, leader->request)) return;
-    const int64_t n_kept = prompt->n / of_segment * of_segment;
-    if (glm_turn_take(leader->session, prompt->ids, n_kept, &state) != RT_OK) return;
-    glm_turn_begin(leader->session);
+    if (persists(scheduler, leader->request))
+        glm_turn_claim(leader->session, prompt->ids, glm_turn_whole(leader->session, prompt->n));
 }
 
 /* The request begins. */
