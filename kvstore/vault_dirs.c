@@ -16,6 +16,7 @@
 
 #include "runtime/base/file.h"
 #include "runtime/base/interrupt.h"
+#include "runtime/base/lock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
@@ -111,6 +112,27 @@ rt_status kv_dirs_make(kv_dirs *dirs) {
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
+static void find_holder(kv_file *file, rt_lock_holder *out) {
+    kv_io_stat st = {0};
+    const rt_status ignored = kv_file_stat(file, &st);
+    (void)ignored;
+    rt_lock_find_holder(st.device, st.inode, out);
+}
+
+static rt_status refuse_held(const char *root, kv_file *file, double held_s) {
+    rt_lock_holder holder;
+    find_holder(file, &holder);
+    return rt_fail(RT_EIO, "kvstore: %s/lock is held by %s for %.0f s%s", root, holder.who, held_s,
+            holder.how);
+}
+
+static void say_held(const char *root, kv_file *file) {
+    rt_lock_holder holder;
+    find_holder(file, &holder);
+    rt_log(RT_LOG_WARN, "kvstore", "waiting for %s/lock, which %s holds%s", root, holder.who,
+            holder.how);
+}
+
 static rt_status lock_file(const char *root, kv_file *file, bool is_stoppable) {
     const double began = rt_now();
     double patience = LOCK_SECONDS_MAX;
@@ -126,12 +148,10 @@ static rt_status lock_file(const char *root, kv_file *file, bool is_stoppable) {
         if (is_stoppable && is_asked)
             return rt_fail(RT_EINTERRUPTED,
                     "stopped while %s/lock was waited for, which another process holds", root);
-        if (rt_now() - began > patience)
-            return rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %.0f s", root,
-                    rt_now() - began);
+        if (rt_now() - began > patience) return refuse_held(root, file, rt_now() - began);
         if (is_told || rt_now() - began < LOCK_SECONDS_UNTOLD) continue;
         is_told = true;
-        rt_log(RT_LOG_WARN, "kvstore", "waiting for %s/lock, which another process holds", root);
+        say_held(root, file);
     }
 }
 

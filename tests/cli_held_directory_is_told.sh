@@ -1,5 +1,6 @@
 #!/bin/sh
-# A command that waits for a directory of books, because another process has locked it, says so, and Ctrl-C ends the wait.
+# A command that waits for a directory of books, because another process has locked it, says so, and Ctrl-C ends the wait. Where the
+# system tells which process that is it is named, and that it is stopped; when it goes on so does the command.
 #
 # Method: hold the lock, and give a command that opens the directory, and one that makes room in it, Ctrl-C when they say
 # that they wait. Whoever does not listen waits for half a minute.
@@ -56,3 +57,25 @@ since=$(date +%s)
 kill -INT $program
 wait $program # 130, or 1: its book cannot be kept
 [ $(($(date +%s) - since)) -lt 20 ] || fail 'the prefill waits as if nobody had asked it to stop'
+
+# A process that still has what it locked.
+exec 9<&-
+lock=$work/kv/vault/lock
+flock -F "$lock" sleep 600 &
+holder=$!
+while flock -n "$lock" true; do sleep 0.01; done
+kill -STOP $holder
+device=$(stat -c %d "$lock")
+numbers=$(printf '%02x:%02x:%d' $((device >> 8 & 0xfff)) $((device & 0xff | device >> 12 & 0xfff00)) "$(stat -c %i "$lock")")
+"$GLM1M" complete -m "$work/model" -f "$work/long" -n 1 --kv-disk-dir "$work/kv" >/dev/null 2>"$work/stopped" &
+program=$!
+until grep -q "waiting for $lock" "$work/stopped"; do
+    kill -0 $program 2>/dev/null || fail "it does not wait: $(cat "$work/stopped")"
+    sleep 0.1
+done
+! grep -q "FLOCK .* $holder $numbers " /proc/locks ||
+    grep -q "waiting for $lock, which process $holder on $(uname -n) holds; it is stopped: kill -CONT $holder lets it go on" "$work/stopped" ||
+    fail "it is not told who holds it: $(cat "$work/stopped")"
+kill -KILL $holder
+wait $program || fail "it does not go on: $(cat "$work/stopped")"
+! grep -q 'not kept' "$work/stopped" || fail "it is not kept: $(cat "$work/stopped")"

@@ -2,9 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +71,61 @@ int rt_directory_lock(const char *dir, double patience_s, bool *is_held) {
     (void)close(fd);
     return -1;
 }
+
+/* ---- who holds one --------------------------------------------------------------------------- */
+
+/* A line of /proc/locks, "1: FLOCK  ADVISORY  WRITE 12 fe:00:345 0 EOF": the process, if it holds the file's lock; else 0, as where
+ * that is of another name space. */
+static int64_t holder_of(const char *line, uint64_t device, uint64_t inode) {
+    int64_t process = 0;
+    unsigned n_major = 0;
+    unsigned n_minor = 0;
+    uint64_t number = 0;
+    const int n = sscanf(line, "%*d: FLOCK %*s WRITE %" SCNd64 " %x:%x:%" SCNu64, &process,
+            &n_major, &n_minor, &number);
+    const bool is_file =
+            n == 4 && number == inode && n_major == major(device) && n_minor == minor(device);
+    return is_file && process > 0 ? process : 0;
+}
+
+static int64_t find_process(uint64_t device, uint64_t inode) {
+    char line[256];
+    int64_t process = 0;
+    FILE *file = fopen("/proc/locks", "re");
+    if (!file) return 0;
+    while (process == 0 && fgets(line, sizeof line, file)) process = holder_of(line, device, inode);
+    (void)fclose(file);
+    return process;
+}
+
+/* 'T': it is stopped, 't': by a debugger; 0: there is no such process. "12 (its name) T 1 ..." */
+static char state_of(int64_t process) {
+    char path[64];
+    char line[256] = "";
+    (void)snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", process);
+    FILE *file = fopen(path, "re");
+    if (!file) return 0;
+    const char *end = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    (void)fclose(file);
+    return end && end[1] == ' ' ? end[2] : 0;
+}
+
+void rt_lock_find_holder(uint64_t device, uint64_t inode, rt_lock_holder *out) {
+    char host[64] = "";
+    const int64_t process = find_process(device, inode);
+    const char state = process > 0 ? state_of(process) : 0;
+    (void)snprintf(out->who, sizeof out->who, "another process");
+    out->how[0] = '\0';
+    if (!state) return;
+    if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+    (void)snprintf(out->who, sizeof out->who, "process %" PRId64 "%s%s", process,
+            *host ? " on " : "", host);
+    if (state == 'T')
+        (void)snprintf(out->how, sizeof out->how,
+                "; it is stopped: kill -CONT %" PRId64 " lets it go on", process);
+}
+
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static int set_byte(int fd, int64_t at, short type) {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};

@@ -14,6 +14,15 @@ int rt_lock_file_open(const char *dir, const char *name);
  * written, or, *is_held, another holds it. */
 int rt_directory_lock(const char *dir, double patience_s, bool *is_held);
 
+enum { RT_HOLDER_TEXT = 160 };
+/* Who holds another's flock() lock, for messages. The system tells of processes of its own machine, and not of every one. */
+typedef struct rt_lock_holder {
+    char who[RT_HOLDER_TEXT]; /* "process 12 on HOST"; "another process" */
+    char how[RT_HOLDER_TEXT]; /* "; it is stopped: kill -CONT 12 lets it go on"; "" */
+} rt_lock_holder;
+/* Of the file with these numbers, as stat() has them. */
+void rt_lock_find_holder(uint64_t device, uint64_t inode, rt_lock_holder *out);
+
 typedef enum rt_byte_lock {
     RT_BYTE_OURS,
     RT_BYTE_OTHERS,
