@@ -254,15 +254,37 @@ static int32_t merge_result(const glm_vocab *vocab, const json_t *merge) {
     return glm_vocab_find(vocab, bytes, n_bytes);
 }
 
+/* A token, and the hashes of its beginnings, so that none of its pieces is read anew. */
+typedef struct hashed_token {
+    char bytes[GLM_TOKEN_BYTES_MAX + GLM_KEY_BYTES];
+    uint64_t hashes[GLM_TOKEN_BYTES_MAX + 1];
+} hashed_token;
+
+static int64_t hash_token(const glm_vocab *vocab, int32_t id, hashed_token *token) {
+    const int64_t n = vocab->starts[id + 1] - vocab->starts[id];
+    memcpy(token->bytes, vocab->bytes + vocab->starts[id], (size_t)n);
+    token->hashes[0] = 0;
+    for (int64_t i = 0; i < n; i++)
+        token->hashes[i + 1] = glm_hash_byte(token->hashes[i], token->bytes[i]);
+    return n;
+}
+
+static bool is_token(
+        const glm_vocab *vocab, const hashed_token *token, int64_t start, int64_t end) {
+    const int32_t id =
+            end - start < 3 ? glm_vocab_find(vocab, token->bytes + start, end - start)
+                            : glm_vocab_find_span(vocab, token->bytes, token->hashes, start, end);
+    return id != GLM_NO_TOKEN;
+}
+
 /* How many ways there are to join two tokens to a third. */
 static int64_t count_joins(const glm_vocab *vocab) {
     int64_t n_joins = 0;
+    hashed_token token = {{0}, {0}};
     for (int32_t id = 0; id < vocab->n_tokens; id++) {
-        const char *bytes = vocab->bytes + vocab->starts[id];
-        const int64_t n = vocab->starts[id + 1] - vocab->starts[id];
+        const int64_t n = hash_token(vocab, id, &token);
         for (int64_t i = 1; i < n; i++)
-            n_joins += glm_vocab_find(vocab, bytes, i) != GLM_NO_TOKEN &&
-                       glm_vocab_find(vocab, bytes + i, n - i) != GLM_NO_TOKEN;
+            n_joins += is_token(vocab, &token, 0, i) && is_token(vocab, &token, i, n);
     }
     return n_joins;
 }
