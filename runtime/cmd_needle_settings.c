@@ -11,32 +11,31 @@
 #include "text.h"
 #include "utf8.h"
 
-static int ascending(const void *left, const void *right) {
+typedef int order(const void *left, const void *right);
+
+static int by_length(const void *left, const void *right) {
     const int64_t a = *(const int64_t *)left;
     const int64_t b = *(const int64_t *)right;
     return (a > b) - (a < b);
 }
 
-/* Ascending, each once: a cell is evaluated once a round. */
-static int64_t sort(int64_t *values, int64_t n) {
-    int64_t n_kept = 0;
-    qsort(values, (size_t)n, sizeof *values, ascending);
-    for (int64_t i = 0; i < n; i++)
-        if (n_kept == 0 || values[i] != values[n_kept - 1]) values[n_kept++] = values[i];
-    return n_kept;
-}
-
-static int rising(const void *left, const void *right) {
+static int by_depth(const void *left, const void *right) {
     const double a = *(const double *)left;
     const double b = *(const double *)right;
     return (a > b) - (a < b);
 }
 
-static int64_t sort_depths(double *depths, int64_t n) {
+/* Ascending, each once: a cell is evaluated once a round. */
+static int64_t sort(void *values, int64_t n, size_t size, order *compare) {
+    char *kept = values;
     int64_t n_kept = 0;
-    qsort(depths, (size_t)n, sizeof *depths, rising);
-    for (int64_t i = 0; i < n; i++)
-        if (n_kept == 0 || depths[i] != depths[n_kept - 1]) depths[n_kept++] = depths[i];
+    qsort(values, (size_t)n, size, compare);
+    for (const char *at = values; at < (char *)values + (size_t)n * size; at += size) {
+        if (n_kept > 0 && compare(at, kept - size) == 0) continue;
+        memmove(kept, at, size);
+        kept += size;
+        n_kept++;
+    }
     return n_kept;
 }
 
@@ -60,8 +59,8 @@ static rt_status parse_grid(needle_choices *c) {
     RT_TRY(choose_depths(c, &depths));
     RT_TRY(glm_cli_parse_list(lengths, "--lengths", &c->lengths, &s->n_lengths));
     RT_TRY(glm_cli_parse_depths(depths, &c->depths, &s->n_depths));
-    s->n_lengths = sort(c->lengths, s->n_lengths);
-    s->n_depths = sort_depths(c->depths, s->n_depths);
+    s->n_lengths = sort(c->lengths, s->n_lengths, sizeof *c->lengths, by_length);
+    s->n_depths = sort(c->depths, s->n_depths, sizeof *c->depths, by_depth);
     s->lengths = c->lengths;
     s->depths = c->depths;
     return RT_OK;

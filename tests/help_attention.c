@@ -122,61 +122,55 @@ static void read_fp8(int64_t dim, const uint8_t *bytes, float *k, float *v) {
         }
 }
 
+/* What a code of `bits` bits, or its line, comes to. */
+typedef float number_of(float scale, float zero, int code, int64_t bits);
+
+static float number_at(float scale, float zero, int code, int64_t bits) {
+    (void)bits;
+    return zero + scale * (float)code;
+}
+
+static float middle_at(float scale, float zero, int code, int64_t bits) {
+    const double half_way = ((double)(1 << bits) - 1.0) / 2.0;
+    (void)code;
+    return (float)((double)zero + half_way * (double)scale);
+}
+
+/* One head of a page of int8 or int4. */
+static void read_codes(
+        const attn_shape *shape, const uint8_t *bytes, number_of *number, float *k, float *v) {
+    const int64_t dim = shape->head_dim;
+    const int64_t bits = shape->kv_dtype == RT_INT8 ? 8 : 4;
+    const int64_t code_bytes = PAGE * dim * bits / 8;
+    const int64_t groups = (dim + 63) / 64;
+    const uint8_t *k_scales = bytes + code_bytes, *k_zeros = k_scales + 4 * dim;
+    const uint8_t *v_codes = k_scales + 8 * dim;
+    const uint8_t *v_scales = v_codes + code_bytes, *v_zeros = v_scales + 256 * groups;
+    for (int64_t t = 0; t < PAGE; t++)
+        for (int64_t d = 0; d < dim; d++) {
+            const int64_t i = t * dim + d, key = t / 64 * dim + d, value = d / 64 * PAGE + t;
+            k[i] = number(bf16_at(k_scales, key), bf16_at(k_zeros, key),
+                    code_at(bytes, d * PAGE + t, bits), bits);
+            v[i] = number(bf16_at(v_scales, value), bf16_at(v_zeros, value),
+                    code_at(v_codes, i, bits), bits);
+        }
+}
+
+static void read_sealed(const attn_shape *shape, const void *page, int32_t kv_head,
+        number_of *number, float *k, float *v) {
+    uint8_t *bytes = malloc((size_t)attn_page_canonical_bytes(shape));
+    CHECK(bytes);
+    attn_page_unpack_sealed(shape, page, kv_head, bytes);
+    if (shape->kv_dtype == RT_FP8)
+        read_fp8(shape->head_dim, bytes, k, v);
+    else
+        read_codes(shape, bytes, number, k, v);
+    free(bytes);
+}
+
 void ath_read_sealed(
         const attn_shape *shape, const void *page, int32_t kv_head, float *k, float *v) {
-    const int64_t dim = shape->head_dim;
-    const int64_t bits = shape->kv_dtype == RT_INT8 ? 8 : 4;
-    const int64_t code_bytes = PAGE * dim * bits / 8;
-    const int64_t groups = (dim + 63) / 64;
-    uint8_t *bytes = malloc((size_t)attn_page_canonical_bytes(shape));
-    CHECK(bytes);
-    attn_page_unpack_sealed(shape, page, kv_head, bytes);
-    if (shape->kv_dtype == RT_FP8) {
-        read_fp8(dim, bytes, k, v);
-        free(bytes);
-        return;
-    }
-    const uint8_t *k_scales = bytes + code_bytes;
-    const uint8_t *v_codes = k_scales + 8 * dim;
-    const uint8_t *v_scales = v_codes + code_bytes;
-    for (int64_t t = 0; t < PAGE; t++)
-        for (int64_t d = 0; d < dim; d++) {
-            const int64_t key_group = t / 64 * dim + d;
-            k[t * dim + d] =
-                    bf16_at(k_scales + 4 * dim, key_group) +
-                    bf16_at(k_scales, key_group) * (float)code_at(bytes, d * PAGE + t, bits);
-            const int64_t value_group = d / 64 * PAGE + t;
-            v[t * dim + d] =
-                    bf16_at(v_scales + 256 * groups, value_group) +
-                    bf16_at(v_scales, value_group) * (float)code_at(v_codes, t * dim + d, bits);
-        }
-    free(bytes);
-}
-
-static void set_middle(
-        const uint8_t *scales, const uint8_t *zeros, int64_t i, int64_t bits, float *to) {
-    const double half_way = ((double)(1 << bits) - 1.0) / 2.0;
-    *to = (float)((double)bf16_at(zeros, i) + half_way * (double)bf16_at(scales, i));
-}
-
-/* Of one head of a page of int8 or int4, as ath_read_sealed does. */
-static void read_middles(
-        const attn_shape *shape, const void *page, int32_t kv_head, float *k, float *v) {
-    const int64_t dim = shape->head_dim;
-    const int64_t bits = shape->kv_dtype == RT_INT8 ? 8 : 4;
-    const int64_t code_bytes = PAGE * dim * bits / 8;
-    const int64_t groups = (dim + 63) / 64;
-    uint8_t *bytes = malloc((size_t)attn_page_canonical_bytes(shape));
-    CHECK(bytes);
-    attn_page_unpack_sealed(shape, page, kv_head, bytes);
-    const uint8_t *k_scales = bytes + code_bytes;
-    const uint8_t *v_scales = k_scales + 8 * dim + code_bytes;
-    for (int64_t t = 0; t < PAGE; t++)
-        for (int64_t d = 0; d < dim; d++) {
-            set_middle(k_scales, k_scales + 4 * dim, t / 64 * dim + d, bits, &k[t * dim + d]);
-            set_middle(v_scales, v_scales + 256 * groups, d / 64 * PAGE + t, bits, &v[t * dim + d]);
-        }
-    free(bytes);
+    read_sealed(shape, page, kv_head, number_at, k, v);
 }
 
 /* Seal the full pages. */
@@ -196,7 +190,7 @@ static void seal_layer(ath_layer *layer) {
             ath_read_sealed(
                     shape, layer->pages[page], kv_head, layer->sealed_k + at, layer->sealed_v + at);
             if (has_middles)
-                read_middles(shape, layer->pages[page], kv_head, layer->middle_k + at,
+                read_sealed(shape, layer->pages[page], kv_head, middle_at, layer->middle_k + at,
                         layer->middle_v + at);
         }
     }
@@ -329,6 +323,30 @@ ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads) {
 void ath_close(ath_kernels *kernels) {
     attn_cpu_free(kernels->cpu);
     rt_pool_free(kernels->pool);
+}
+
+ath_trial ath_trial_open(
+        rt_isa isa, const attn_shape *shape, int64_t n_tokens, int64_t n_queries, uint64_t seed) {
+    const int64_t row = (int64_t)shape->n_heads * shape->head_dim, n_out = n_queries * row;
+    return (ath_trial){.shape = *shape,
+            .dim = shape->head_dim,
+            .row = row,
+            .n_out = n_out,
+            .kernels = ath_open(shape, isa, 2),
+            .layer = ath_layer_create(shape, n_tokens, seed),
+            .q = ath_normals(n_out, seed + 2),
+            .before = ath_zeros(n_out),
+            .after = ath_zeros(n_out),
+            .other = ath_zeros(n_out)};
+}
+
+void ath_trial_close(ath_trial *trial) {
+    ath_close(&trial->kernels);
+    ath_layer_free(&trial->layer);
+    free(trial->q);
+    free(trial->before);
+    free(trial->after);
+    free(trial->other);
 }
 
 attn_state ath_state_create(const attn_shape *shape, int64_t n_tokens) {

@@ -142,6 +142,23 @@ ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads);
 ath_kernels ath_open_emulated(const attn_shape *shape, int n_threads);
 void ath_close(ath_kernels *kernels);
 
+/* Kernels, what they run on, and room for what comes of it before and after a number is another. */
+typedef struct ath_trial {
+    attn_shape shape;
+    int64_t dim;   /* of a head */
+    int64_t row;   /* of all heads */
+    int64_t n_out; /* of all queries */
+    ath_kernels kernels;
+    ath_layer layer;
+    float *q; /* [n_out], as are: */
+    float *before;
+    float *after;
+    float *other;
+} ath_trial;
+ath_trial ath_trial_open(
+        rt_isa isa, const attn_shape *shape, int64_t n_tokens, int64_t n_queries, uint64_t seed);
+void ath_trial_close(ath_trial *trial);
+
 attn_state ath_state_create(const attn_shape *shape, int64_t n_tokens);
 void ath_state_free(attn_state *state);
 

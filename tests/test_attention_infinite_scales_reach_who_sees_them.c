@@ -18,40 +18,8 @@ static const uint16_t nans[] = {0x7fc0, 0xffff, 0x7f81};
 static const uint16_t plus = 0x7f80, minus = 0xff80;
 enum { NANS = sizeof nans / sizeof *nans };
 
-typedef struct setup {
-    attn_shape shape;
-    int64_t dim, row, n_out;
-    ath_kernels kernels;
-    ath_layer layer;
-    float *q;
-    float *before, *after, *other;
-} setup;
-
-static setup open_setup(rt_isa isa, const attn_shape *shape) {
-    const int64_t row = (int64_t)HEADS * shape->head_dim, n_out = QUERIES * row;
-    return (setup){.shape = *shape,
-            .dim = shape->head_dim,
-            .row = row,
-            .n_out = n_out,
-            .kernels = ath_open(shape, isa, 2),
-            .layer = ath_layer_create(shape, LENGTH, 141),
-            .q = ath_normals(n_out, 143),
-            .before = ath_zeros(n_out),
-            .after = ath_zeros(n_out),
-            .other = ath_zeros(n_out)};
-}
-
-static void close_setup(setup *s) {
-    ath_close(&s->kernels);
-    ath_layer_free(&s->layer);
-    free(s->q);
-    free(s->before);
-    free(s->after);
-    free(s->other);
-}
-
 /* Prefilled in one call, or decoded two at a time. */
-static void run(const setup *s, bool is_decode, float *out) {
+static void run(const ath_trial *s, bool is_decode, float *out) {
     const ath_queries queries = {.q = s->q, .pos = FIRST, .n_tokens = QUERIES};
     if (!is_decode) {
         ath_prefill(&s->kernels, &s->layer, &queries, QUERIES, out, NULL);
@@ -73,7 +41,7 @@ typedef struct place {
 } place;
 
 /* Of the spoilt page, the first head's canonical bytes (attention.h). */
-static int64_t place_at(const setup *s, const place *of) {
+static int64_t place_at(const ath_trial *s, const place *of) {
     const int64_t bits = s->shape.kv_dtype == RT_INT8 ? 8 : 4, codes = PAGE * s->dim * bits / 8;
     const int64_t of_keys = codes + (of->is_zero ? 4 * s->dim : 0);
     const int64_t groups = (s->dim + 63) / 64;
@@ -82,7 +50,7 @@ static int64_t place_at(const setup *s, const place *of) {
                         : of_keys + 2 * (of->group * s->dim + KEY_DIM);
 }
 
-static uint16_t swap_number(setup *s, const place *of, uint16_t number) {
+static uint16_t swap_number(ath_trial *s, const place *of, uint16_t number) {
     char *bytes = malloc((size_t)attn_page_canonical_bytes(&s->shape));
     uint16_t was;
     CHECK(bytes);
@@ -98,17 +66,17 @@ static bool is_same_or_nan(float x, float y) {
     return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
 }
 
-static bool is_seen(const setup *s, int64_t i) {
+static bool is_seen(const ath_trial *s, int64_t i) {
     return FIRST + i / s->row >= (SPOILT + 1) * PAGE;
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-static bool leaves_out(const setup *s, int64_t i) {
+static bool leaves_out(const ath_trial *s, int64_t i) {
     return i / s->dim % 3 == 2;
 }
 
-static void check_value(setup *s, bool is_decode, const place *of, uint16_t number) {
+static void check_value(ath_trial *s, bool is_decode, const place *of, uint16_t number) {
     float *k = ath_zeros(PAGE * s->dim), *v = ath_zeros(PAGE * s->dim);
     const uint16_t was = swap_number(s, of, number);
     ath_read_sealed(&s->shape, s->layer.pages[SPOILT], 0, k, v);
@@ -126,7 +94,7 @@ static void check_value(setup *s, bool is_decode, const place *of, uint16_t numb
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-static void check_nan_key(setup *s, bool is_decode, const place *of, uint16_t number) {
+static void check_nan_key(ath_trial *s, bool is_decode, const place *of, uint16_t number) {
     const uint16_t was = swap_number(s, of, number);
     run(s, is_decode, s->after);
     (void)swap_number(s, of, was);
@@ -135,7 +103,7 @@ static void check_nan_key(setup *s, bool is_decode, const place *of, uint16_t nu
 }
 
 /* A zero: all keys of the group are so. */
-static void check_infinite_key(setup *s, bool is_decode, const place *of, uint16_t number) {
+static void check_infinite_key(ath_trial *s, bool is_decode, const place *of, uint16_t number) {
     const uint16_t was = swap_number(s, of, rt_float_to_bf16(number == plus ? 1e30f : -1e30f));
     run(s, is_decode, s->other);
     (void)swap_number(s, of, number);
@@ -153,7 +121,7 @@ static void check_infinite_key(setup *s, bool is_decode, const place *of, uint16
 /* ---- a query --------------------------------------------------------------------------------- */
 
 /* Every key is below 0 in one dim, in which a query is Inf: it sees nothing. */
-static void check_infinite_query(setup *s, bool is_decode) {
+static void check_infinite_query(ath_trial *s, bool is_decode) {
     const int64_t at = (QUERIES - 3) * s->row + s->dim; /* the second head's */
     const float was = s->q[at + KEY_DIM];
     s->q[at + KEY_DIM] = INFINITY;
@@ -167,7 +135,7 @@ static void check_infinite_query(setup *s, bool is_decode) {
 /* ---- pages ----------------------------------------------------------------------------------- */
 
 /* The first number of the spoilt page's keys is -40, of others 40; of queries that leave it out 50, of others 0. */
-static void set_pages(setup *s) {
+static void set_pages(ath_trial *s) {
     uint16_t k[DIM_MAX], v[DIM_MAX];
     for (int64_t token = 0; token < LENGTH; token++) {
         const float *from_k = s->layer.k + token * s->dim, *from_v = s->layer.v + token * s->dim;
@@ -185,7 +153,7 @@ static void set_pages(setup *s) {
     for (int64_t i = 0; i < s->n_out; i += s->dim) s->q[i] = leaves_out(s, i) ? 50.0f : 0.0f;
 }
 
-static void check_by(setup *s, bool is_decode) {
+static void check_by(ath_trial *s, bool is_decode) {
     run(s, is_decode, s->before);
     for (int64_t i = 0; i < s->n_out; i++) CHECK(isfinite(s->before[i]));
     check_infinite_query(s, is_decode);
@@ -211,11 +179,11 @@ static void check_by(setup *s, bool is_decode) {
 static void check(rt_isa isa, rt_dtype kv_dtype, int32_t head_dim) {
     const attn_shape shape = ath_shape(HEADS, 1, head_dim, kv_dtype);
     if (!ath_has(isa, &shape)) return;
-    setup s = open_setup(isa, &shape);
+    ath_trial s = ath_trial_open(isa, &shape, LENGTH, QUERIES, 141);
     set_pages(&s);
     check_by(&s, false);
     check_by(&s, true);
-    close_setup(&s);
+    ath_trial_close(&s);
 }
 
 int main(void) {

@@ -12,61 +12,28 @@
 #include "help_attention.h"
 
 enum { HEADS = 4, KV_HEADS = 1, DIM_MAX = 96, FIRST = 100, LENGTH = 300, QUERIES = LENGTH - FIRST };
-enum { OUT_MAX = QUERIES * HEADS * DIM_MAX, VALUE_DIM = 21, KEY_DIM = 3, PAGE = 128 };
+enum { VALUE_DIM = 21, KEY_DIM = 3, PAGE = 128 };
 
 static const int tokens[] = {
         0, 99, 100, 101, 127, 128, 130, 159, 160, 191, 202, 255, 256, 290, 299};
 enum { TOKENS = sizeof tokens / sizeof *tokens };
 
-typedef struct setup {
-    int64_t dim;   /* of a head */
-    int64_t row;   /* of all heads */
-    int64_t n_out; /* of all queries */
-    ath_kernels kernels;
-    ath_layer layer;
-    float *q;
-    float *before;
-    float *after;
-    float *other;
-} setup;
-
-static setup open_setup(rt_isa isa, const attn_shape *shape) {
-    return (setup){.dim = shape->head_dim,
-            .row = HEADS * shape->head_dim,
-            .n_out = QUERIES * HEADS * shape->head_dim,
-            .kernels = ath_open(shape, isa, 2),
-            .layer = ath_layer_create(shape, LENGTH, 41),
-            .q = ath_normals(OUT_MAX, 43),
-            .before = ath_zeros(OUT_MAX),
-            .after = ath_zeros(OUT_MAX),
-            .other = ath_zeros(OUT_MAX)};
-}
-
-static void close_setup(setup *s) {
-    ath_close(&s->kernels);
-    ath_layer_free(&s->layer);
-    free(s->q);
-    free(s->before);
-    free(s->after);
-    free(s->other);
-}
-
 /* All queries prefilled `chunk` at a time; or decoded, as many in a pass. */
-static void prefill(const setup *s, int64_t chunk, float *out) {
+static void prefill(const ath_trial *s, int64_t chunk, float *out) {
     const ath_queries queries = {.q = s->q, .pos = FIRST, .n_tokens = QUERIES};
     ath_prefill(&s->kernels, &s->layer, &queries, chunk, out, NULL);
 }
 
-static void decode(const setup *s, int64_t chunk, float *out) {
+static void decode(const ath_trial *s, int64_t chunk, float *out) {
     attn_segment keys[QUERIES];
     for (int64_t t = 0; t < QUERIES; t++) keys[t] = ath_segment(&s->layer, FIRST + t + 1);
     for (int64_t t = 0; t < QUERIES; t += chunk)
         ath_decode(&s->kernels, s->q + t * s->row, keys + t, (int32_t)chunk, out + t * s->row);
 }
 
-typedef void run(const setup *s, int64_t chunk, float *out);
+typedef void run(const ath_trial *s, int64_t chunk, float *out);
 
-static void set_number(setup *s, int64_t token, bool is_key, float x) {
+static void set_number(ath_trial *s, int64_t token, bool is_key, float x) {
     float k[DIM_MAX], v[DIM_MAX];
     memcpy(k, s->layer.k + token * s->dim, (size_t)s->dim * sizeof *k);
     memcpy(v, s->layer.v + token * s->dim, (size_t)s->dim * sizeof *v);
@@ -77,7 +44,7 @@ static void set_number(setup *s, int64_t token, bool is_key, float x) {
     ath_layer_set(&s->layer, 0, token, k, v);
 }
 
-static float number_of(const setup *s, int64_t token, bool is_key) {
+static float number_of(const ath_trial *s, int64_t token, bool is_key) {
     return is_key ? s->layer.k[token * s->dim + KEY_DIM] : s->layer.v[token * s->dim + VALUE_DIM];
 }
 
@@ -87,7 +54,7 @@ static bool is_same_or_nan(float x, float y) {
 
 /* ---- a number of a value --------------------------------------------------------------------- */
 
-static void check_value(setup *s, run *by, int64_t chunk, int64_t token, float x) {
+static void check_value(ath_trial *s, run *by, int64_t chunk, int64_t token, float x) {
     const float was = number_of(s, token, false);
     const int64_t first = token > FIRST ? token - FIRST : 0;
     set_number(s, token, false, x);
@@ -100,7 +67,7 @@ static void check_value(setup *s, run *by, int64_t chunk, int64_t token, float x
 
 /* ---- a number of a key ----------------------------------------------------------------------- */
 
-static void check_key(setup *s, run *by, int64_t chunk, int64_t token, float x) {
+static void check_key(ath_trial *s, run *by, int64_t chunk, int64_t token, float x) {
     const float was = number_of(s, token, true);
     const int64_t first = token > FIRST ? token - FIRST : 0;
     set_number(s, token, true, isnan(x) ? x : copysignf(1e30f, x));
@@ -123,7 +90,7 @@ static bool leaves_out(int64_t query) {
 }
 
 /* The second page's keys are far behind the first's for some queries, far ahead for others. */
-static void part_queries(setup *s) {
+static void part_queries(ath_trial *s) {
     for (int64_t token = PAGE; token < 2 * PAGE; token++) {
         float k[DIM_MAX] = {0};
         k[0] = 400.0f;
@@ -133,7 +100,7 @@ static void part_queries(setup *s) {
         s->q[i] = leaves_out(i / s->row) ? -50.0f : 50.0f;
 }
 
-static void check_left_out(setup *s, run *by, float x) {
+static void check_left_out(ath_trial *s, run *by, float x) {
     set_number(s, PAGE + 7, false, x);
     set_number(s, PAGE + 100, false, 1.0f);
     by(s, QUERIES, s->before);
@@ -146,7 +113,7 @@ static void check_left_out(setup *s, run *by, float x) {
     }
 }
 
-static void check_by(setup *s, run *by, int64_t chunk) {
+static void check_by(ath_trial *s, run *by, int64_t chunk) {
     static const float numbers[] = {NAN, INFINITY, -INFINITY};
     by(s, chunk, s->before);
     const int step = getenv("GLM_TEST_FAST") ? 4 : 1;
@@ -160,7 +127,7 @@ static void check_by(setup *s, run *by, int64_t chunk) {
 static void check(rt_isa isa, rt_dtype kv_dtype, int32_t head_dim) {
     const attn_shape shape = ath_shape(HEADS, KV_HEADS, head_dim, kv_dtype);
     if (!ath_has(isa, &shape)) return;
-    setup s = open_setup(isa, &shape);
+    ath_trial s = ath_trial_open(isa, &shape, LENGTH, QUERIES, 41);
     check_by(&s, prefill, QUERIES);
     check_by(&s, decode, 2);
     check_by(&s, decode, 20);
@@ -168,7 +135,7 @@ static void check(rt_isa isa, rt_dtype kv_dtype, int32_t head_dim) {
     check_left_out(&s, prefill, INFINITY);
     check_left_out(&s, prefill, NAN);
     check_left_out(&s, decode, INFINITY);
-    close_setup(&s);
+    ath_trial_close(&s);
 }
 
 int main(void) {
