@@ -81,18 +81,22 @@ typedef struct ranking {
     int64_t n;
 } ranking;
 
+static void append(ranking *out, const int32_t *paragraphs, int32_t n, bool *is_taken) {
+    for (int32_t i = 0; i < n; i++) {
+        if (!is_taken[paragraphs[i]]) out->order[out->n++] = paragraphs[i];
+        is_taken[paragraphs[i]] = true;
+    }
+}
+
 static rt_status rank(const glm_needle_source *source, const glm_needle_cell *cell, ranking *out) {
     const glm_question *question = question_of(source, cell);
     const int64_t n_all = source->questions->n_paragraphs;
     bool *is_taken = NULL;
     RT_TRY(rt_calloc(n_all, sizeof *out->order, "an order of paragraphs", &out->order));
     RT_TRY(rt_calloc(n_all, sizeof *is_taken, "an order of paragraphs", &is_taken));
-    for (int32_t i = 0; i < question->n_own + question->n_near; i++) {
-        const int32_t paragraph = question->paragraphs[i];
-        if (!is_taken[paragraph]) out->order[out->n++] = paragraph;
-        is_taken[paragraph] = true;
-        if (i < question->n_own) out->n_own = out->n;
-    }
+    append(out, question->own, question->n_own, is_taken);
+    out->n_own = out->n;
+    append(out, question->near, question->n_near, is_taken);
     const int64_t n_near = out->n - out->n_own;
     for (int32_t i = 0; i < n_all; i++)
         if (!is_taken[i]) out->order[out->n++] = i;

@@ -56,6 +56,15 @@ static int32_t find_paragraph(const glm_questions *q, const char *text) {
     return (int32_t)(found - q->paragraphs);
 }
 
+/* n of them, for as long as the questions are there. */
+static rt_status new_list(glm_questions *q, size_t n, int32_t **list) {
+    RT_TRY(rt_make_room(
+            &q->lists, sizeof *q->lists, q->n_lists, &q->lists_room, "lists of paragraphs"));
+    RT_TRY(rt_calloc((int64_t)n, sizeof **list, "a list of paragraphs", list));
+    q->lists[q->n_lists++] = *list;
+    return RT_OK;
+}
+
 /* ---- questions ------------------------------------------------------------------------------- */
 
 static bool has_room_for(const char *text, int64_t n_bytes) {
@@ -73,19 +82,14 @@ static bool add_answer(glm_question *question, const char *answer) {
     return true;
 }
 
-/* Takes over its list of paragraphs. */
 static rt_status add_question(glm_questions *q, const glm_question *question) {
-    const bool is_taken = question->n_answers > 0 && has_room_for(question->text, ASKED_BYTES);
-    const rt_status status =
-            is_taken ? rt_make_room(&q->questions, sizeof *question, q->n, &q->room, "questions")
-                     : RT_OK;
-    if (is_taken && status == RT_OK) {
-        q->questions[q->n++] = *question;
+    if (question->n_answers == 0 || !has_room_for(question->text, ASKED_BYTES)) {
+        q->n_left_out++;
         return RT_OK;
     }
-    q->n_left_out++;
-    free(question->paragraphs);
-    return status;
+    RT_TRY(rt_make_room(&q->questions, sizeof *question, q->n, &q->room, "questions"));
+    q->questions[q->n++] = *question;
+    return RT_OK;
 }
 
 /* ---- SQuAD ----------------------------------------------------------------------------------- */
@@ -113,11 +117,15 @@ static rt_status list_squad(glm_questions *q) {
 }
 
 static rt_status read_squad_question(
-        glm_questions *q, const json_t *source, const int32_t *near, int32_t n_near, int32_t own) {
+        glm_questions *q, const json_t *source, const int32_t *near, int32_t n_near, size_t own) {
     const json_t *answers = json_object_get(source, "answers");
     const json_t *answer = NULL;
     size_t i = 0;
-    glm_question question = {.text = json_string_value(json_object_get(source, "question"))};
+    glm_question question = {.text = json_string_value(json_object_get(source, "question")),
+            .own = near + own,
+            .n_own = 1,
+            .near = near,
+            .n_near = n_near};
     if (!question.text || !json_is_array(answers))
         return fail_at(
                 "SQuAD: one of \"qas\"", "a string, \"question\", with a list, \"answers\",");
@@ -128,23 +136,21 @@ static rt_status read_squad_question(
         is_taken = is_taken && add_answer(&question, text);
     }
     if (!is_taken) question.n_answers = 0;
-    RT_TRY(rt_calloc(n_near + 1, sizeof *question.paragraphs, "paragraphs", &question.paragraphs));
-    question.paragraphs[question.n_own++] = own;
-    for (int32_t k = 0; k < n_near; k++)
-        if (near[k] != own) question.paragraphs[1 + question.n_near++] = near[k];
     return add_question(q, &question);
 }
 
-static rt_status read_article(glm_questions *q, const json_t *paragraphs, int32_t *near) {
+static rt_status read_article(glm_questions *q, const json_t *paragraphs) {
     const json_t *paragraph = NULL;
     const json_t *source = NULL;
+    int32_t *near = NULL;
+    const size_t n = json_array_size(paragraphs);
     size_t i = 0;
     size_t k = 0;
+    RT_TRY(new_list(q, n, &near));
     json_array_foreach(paragraphs, i, paragraph) near[i] = find_paragraph(q, context_of(paragraph));
     json_array_foreach(paragraphs, i, paragraph) {
         json_array_foreach(json_object_get(paragraph, "qas"), k, source) {
-            RT_TRY(read_squad_question(
-                    q, source, near, (int32_t)json_array_size(paragraphs), near[i]));
+            RT_TRY(read_squad_question(q, source, near, (int32_t)n, i));
         }
     }
     return RT_OK;
@@ -156,12 +162,7 @@ static rt_status read_squad(glm_questions *q) {
     RT_TRY(list_squad(q));
     sort_paragraphs(q);
     json_array_foreach(json_object_get(q->root, "data"), i, article) {
-        const json_t *paragraphs = json_object_get(article, "paragraphs");
-        int32_t *near = NULL;
-        RT_TRY(rt_calloc((int64_t)json_array_size(paragraphs), sizeof *near, "an article", &near));
-        const rt_status status = read_article(q, paragraphs, near);
-        free(near);
-        RT_TRY(status);
+        RT_TRY(read_article(q, json_object_get(article, "paragraphs")));
     }
     return RT_OK;
 }
@@ -226,15 +227,19 @@ static rt_status list_hotpotqa(glm_questions *q) {
     return RT_OK;
 }
 
-static rt_status find_pairs(const glm_questions *q, const json_t *pairs, glm_question *question) {
+static rt_status find_pairs(glm_questions *q, const json_t *pairs, glm_question *question) {
     const json_t *pair = NULL;
+    int32_t *own = NULL;
     size_t i = 0;
+    RT_TRY(new_list(q, json_array_size(pairs), &own));
     json_array_foreach(pairs, i, pair) {
         char *text = NULL;
         RT_TRY(join_sentences(pair, &text));
-        question->paragraphs[question->n_own++] = find_paragraph(q, text);
+        own[i] = find_paragraph(q, text);
         free(text);
     }
+    question->own = own;
+    question->n_own = (int32_t)json_array_size(pairs);
     return RT_OK;
 }
 
@@ -251,11 +256,7 @@ static rt_status read_hotpotqa(glm_questions *q) {
             return fail_at("HotpotQA: a question",
                     "\"question\" and \"answer\", strings, with a list, \"context\",");
         (void)add_answer(&question, answer);
-        RT_TRY(rt_calloc((int64_t)json_array_size(pairs), sizeof *question.paragraphs, "paragraphs",
-                &question.paragraphs));
-        const rt_status status = find_pairs(q, pairs, &question);
-        if (status != RT_OK) free(question.paragraphs);
-        RT_TRY(status);
+        RT_TRY(find_pairs(q, pairs, &question));
         RT_TRY(add_question(q, &question));
     }
     return RT_OK;
@@ -290,10 +291,11 @@ rt_status glm_questions_read(
 
 void glm_questions_free(glm_questions *q) {
     if (!q) return;
-    for (int64_t i = 0; i < q->n; i++) free(q->questions[i].paragraphs);
+    for (int64_t i = 0; i < q->n_lists; i++) free(q->lists[i]);
     for (int64_t i = 0; i < q->n_paragraphs; i++) free(q->paragraphs[i]);
     free(q->questions);
     free(q->paragraphs);
+    free(q->lists);
     json_decref(q->root);
     free(q);
 }

@@ -10,9 +10,10 @@ typedef struct glm_question {
     const char *text;
     const char *answers[GLM_NEEDLE_ANSWERS]; /* any of them is right */
     int32_t n_answers;
-    int32_t *
-            paragraphs; /* owned [n_own + n_near]: what it is asked about, and what stands around that */
+    const int32_t *own; /* [n_own]: the paragraphs it is asked about, of one of the lists below */
     int32_t n_own;
+    const int32_t
+            *near; /* [n_near]: those of its article, its own among them; of another such list */
     int32_t n_near;
 } glm_question;
 
@@ -24,6 +25,9 @@ struct glm_questions {
     char **paragraphs; /* ascending, each once */
     int64_t n_paragraphs;
     int64_t paragraphs_room;
+    int32_t **lists; /* of paragraphs: all questions of an article share one */
+    int64_t n_lists;
+    int64_t lists_room;
     int64_t n_left_out; /* questions without an answer, or that a task has no room for */
 };
 
