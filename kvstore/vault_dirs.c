@@ -26,7 +26,8 @@ enum {
     LOCK_SECONDS_MAX = 30,
     OWNER_SECONDS_MAX = 5,
     LOCK_SECONDS_STOPPING = 10, /* from when this process was asked to stop */
-    LOCK_SECONDS_UNTOLD = 2
+    LOCK_SECONDS_UNTOLD = 2,
+    LOCK_TRIES_MAX = 8 /* of those that were removed meanwhile */
 };
 
 /* ---- open, close ----------------------------------------------------------------------------- */
@@ -221,10 +222,11 @@ static rt_status open_or_make_lock(kv_dirs *dirs, int32_t dir) {
     return open_lock(dirs, dir);
 }
 
-static rt_status lock(kv_dirs *dirs, bool is_stoppable) {
-    rt_assert(!dirs->is_locked);
+/* *is_there: the locks are of files that still have their names, and held; otherwise none is. */
+static rt_status try_to_lock(kv_dirs *dirs, bool is_stoppable, bool *is_there) {
     lock_order order[KV_DIRS_MAX];
     rt_status status = RT_OK;
+    *is_there = true;
     for (int32_t i = 0; i < dirs->n_dirs; i++) {
         RT_TRY_GOTO(status, is_stoppable ? open_lock(dirs, i) : open_or_make_lock(dirs, i), out);
         order[i].dir = i;
@@ -232,14 +234,30 @@ static rt_status lock(kv_dirs *dirs, bool is_stoppable) {
     }
     qsort(order, (size_t)dirs->n_dirs, sizeof *order, compare_order);
     for (int32_t i = 0; i < dirs->n_dirs; i++) {
+        kv_io_stat now;
         const int32_t dir = order[i].dir;
         RT_TRY_GOTO(status, lock_file(dirs->roots[dir], dirs->locks[dir], is_stoppable), out);
+        RT_TRY_GOTO(status, kv_file_stat(dirs->locks[dir], &now), out);
+        *is_there = *is_there && now.n_links > 0;
     }
-    dirs->is_locked = true;
-    return RT_OK;
+    if (*is_there) return RT_OK;
 out:
     unlock_files(dirs);
     return status;
+}
+
+/* Whoever removes the directory while its lock is waited for leaves us that of a file that nobody else opens any more. */
+static rt_status lock(kv_dirs *dirs, bool is_stoppable) {
+    bool is_there = false;
+    rt_assert(!dirs->is_locked);
+    for (int i = 0; i < LOCK_TRIES_MAX && !is_there; i++)
+        RT_TRY(try_to_lock(dirs, is_stoppable, &is_there));
+    if (!is_there)
+        return rt_fail(RT_EIO,
+                "kvstore: %s/lock is removed while it is waited for, again and again",
+                dirs->roots[0]);
+    dirs->is_locked = true;
+    return RT_OK;
 }
 
 rt_status kv_dirs_lock(kv_dirs *dirs) {
