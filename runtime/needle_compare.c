@@ -81,6 +81,11 @@ static rt_status read_file(const char *path, side *out) {
         RT_TRY(read_cell(
                 json_array_get(out->array, (size_t)out->n), path, out->n, &out->cells[out->n]));
     qsort(out->cells, (size_t)out->n, sizeof *out->cells, by_place);
+    for (int64_t i = 1; i < n; i++)
+        if (by_place(&out->cells[i - 1], &out->cells[i]) == 0)
+            return rt_fail(RT_ECORRUPT,
+                    "needle: %s has length %" PRId64 ", depth %g, round %" PRId64 " twice", path,
+                    out->cells[i].length, out->cells[i].depth, out->cells[i].round);
     return RT_OK;
 }
 

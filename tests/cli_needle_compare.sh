@@ -40,3 +40,15 @@ says err "cannot read $work/nowhere"
 : >"$work/empty"
 expect 5 needle --compare "$work/a" "$work/empty"
 says err 'holds no array of results'
+
+# one place twice, as where two runs' results were put into one file, has no one counterpart
+sed '1d;$d' "$work/a/results.json" >"$work/records"
+{
+    echo '['
+    cat "$work/records"
+    echo ','
+    cat "$work/records"
+    echo ']'
+} >"$work/twice"
+expect 5 needle --compare "$work/a" "$work/twice"
+says err "$work/twice has length 500, depth 0, round 0 twice"
