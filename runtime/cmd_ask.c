@@ -137,7 +137,7 @@ static rt_status resume(ask_run *run) {
 static rt_status open_output(ask_run *run) {
     const glm_cli *cli = run->cli;
     if (!cli->json && !cli->questions) return RT_OK;
-    run->members = ask_run_members(&run->reading, run->engine);
+    run->members = ask_run_members(&run->reading, run->engine, cli, &run->sampling);
     if (!run->members) return rt_fail(RT_ENOMEM, "ask: no memory for a record");
     if (cli->out) return resume(run);
     run->out = stdout;
@@ -256,7 +256,8 @@ const glm_command glm_cmd_ask = {
                 "each answer is a line of JSON as soon as it is complete: id, question, answer, "
                 "citations, n_unverified, finish_reason, n_prompt, reused_tokens, n_generated, "
                 "source_sha256, prompt_sha256 (of the ids in front of the question), model_sha256, "
-                "kv_cache_dtype, linear, truncated. With --out FILE they are appended there, and questions that it answers already are not "
+                "truncated, sampling (null: greedy), stop, and program, model, model_fingerprint, "
+                "kv_cache_dtype and linear, which say how it was made. With --out FILE they are appended there, and questions that it answers already are not "
                 "asked again. A line that cannot be asked is named, has a record with \"error\", "
                 "which the next run replaces, and makes the exit code 1. --json prints the same record for -q.\n"
                 "\n"

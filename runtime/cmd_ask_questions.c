@@ -183,6 +183,16 @@ void ask_questions_free(ask_questions *questions) {
 
 /* ---- an earlier run -------------------------------------------------------------------------- */
 
+/* Where it was computed changes no more than roundings: such answers may stand side by side. And what an older build had
+ * no name for is not known to be another. */
+static bool is_compared(const json_t *record, const char *key) {
+    static const char *const newer[] = {"sampling", "stop", "model_fingerprint"};
+    if (strcmp(key, "program") == 0 || strcmp(key, "model") == 0) return false;
+    for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++)
+        if (strcmp(key, newer[i]) == 0) return json_object_get(record, key) != NULL;
+    return true;
+}
+
 /* What differs between a record and what is asked now; NULL: nothing. */
 static const char *difference(
         const json_t *record, const ask_question *question, const json_t *same) {
@@ -191,7 +201,8 @@ static const char *difference(
     const char *text = json_string_value(json_object_get(record, "question"));
     if (!text || strcmp(text, question->text) != 0) return "question";
     json_object_foreach((json_t *)same, key, value) {
-        if (!json_equal(json_object_get(record, key), value)) return key;
+        if (is_compared(record, key) && !json_equal(json_object_get(record, key), value))
+            return key;
     }
     return NULL;
 }

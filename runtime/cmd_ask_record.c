@@ -7,8 +7,7 @@
 #include "base/size.h"
 #include "citations_json.h"
 #include "cli_json.h"
-#include "linear_choice.h"
-#include "sha256.h"
+#include "cmd_record.h"
 
 enum { QUOTED_BYTES = 72, PLACE_BYTES = 4200 };
 
@@ -25,21 +24,14 @@ static json_t *cut_json(const glm_reading_cut *cut) {
             "last_passage", passage_json(cut->last_passage));
 }
 
-static json_t *sha256_json(const void *bytes, int64_t n_bytes) {
-    uint8_t digest[GLM_SHA256_BYTES];
-    char hex[GLM_SHA256_HEX];
-    if (glm_sha256_of(bytes, n_bytes, digest) != RT_OK) return NULL;
-    return json_string(glm_sha256_hex(digest, hex));
-}
-
-json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine) {
-    const glm_ids *prefix = &reading->prefix;
-    const glm_plan *plan = glm_engine_plan(engine);
-    return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o}", "source_sha256",
-            sha256_json(reading->document.text, reading->document.n_bytes), "prompt_sha256",
-            sha256_json(prefix->ids, prefix->n * (int64_t)sizeof *prefix->ids), "model_sha256",
-            glm_engine_fingerprint(engine), "kv_cache_dtype", rt_dtype_name(plan->kv_dtype),
-            "linear", glm_linear_by_name(plan->linear_by), "truncated", cut_json(&reading->cut));
+json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine, const glm_cli *cli,
+        const glm_sampling *sampling) {
+    json_t *members = json_pack("{s:o, s:o, s:s, s:o, s:o, s:o}", "source_sha256",
+            record_sha256(reading->document.text, reading->document.n_bytes), "prompt_sha256",
+            record_sha256_of_ids(&reading->prefix), "model_sha256", glm_engine_fingerprint(engine),
+            "truncated", cut_json(&reading->cut), "sampling", record_sampling(sampling), "stop",
+            record_texts(cli->stop, cli->n_stop));
+    return record_join(members, record_made(engine, cli->engine.model_dir));
 }
 
 json_t *ask_record(const ask_question *question, const glm_asking *asking,

@@ -5,12 +5,14 @@
 #include <jansson.h>
 
 #include "asking.h"
+#include "cli.h"
 #include "cmd_ask_questions.h"
 #include "reading.h"
 
 /* Members that every answer of a run has alike: where it is from, and what could have changed it. NULL
  * without memory. */
-json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine);
+json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine, const glm_cli *cli,
+        const glm_sampling *sampling);
 
 /* The record of an answer; NULL without memory. `run` is borrowed. */
 json_t *ask_record(const ask_question *question, const glm_asking *asking,

@@ -18,7 +18,7 @@
 #include "cli_show.h"
 #include "cli_signals.h"
 #include "cli_sources.h"
-#include "linear_choice.h"
+#include "cmd_record.h"
 #include "turn.h"
 
 enum { ANSWER_TOKENS_DEFAULT = 512 };
@@ -171,26 +171,22 @@ static json_t *json_ids(const glm_ids *ids) {
 }
 
 static rt_status print_json(const completion *run) {
-    const glm_plan *plan = glm_engine_plan(run->engine);
     const glm_drafts drafts = glm_engine_drafts(run->engine);
-    json_t *object = json_pack(
-            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}",
+    json_t *object = json_pack("{s:s%, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f, "
+                               "s:f, s:f}, s:o, s:o, s:o}",
             "text", run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
             json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "reused_tokens",
             (json_int_t)run->reuse.n_tokens, "reuse_reason",
             glm_cli_json_text(run->reuse.reason, strlen(run->reuse.reason)), "n_generated",
             (json_int_t)run->answer.n, "n_drafted", (json_int_t)drafts.n_drafted, "n_drafted_right",
-            (json_int_t)drafts.n_taken, "finish_reason", run->finish_reason, "kv_cache_dtype",
-            rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "timings",
-            "load_s", run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
+            (json_int_t)drafts.n_taken, "finish_reason", run->finish_reason, "timings", "load_s",
+            run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
             per_second(run->n_computed, run->prefill_s), "decode_s", run->decode_s, "decode_tps",
-            per_second(run->answer.n, run->decode_s));
-    if (!object) return rt_fail(RT_ENOMEM, "complete: no memory for the JSON object");
-    const int failed = json_dumpf(object, stdout, JSON_REAL_PRECISION(9));
-    json_decref(object);
-    if (failed) return rt_fail_errno(RT_EIO, "complete: cannot write the answer");
-    (void)putchar('\n');
-    return RT_OK;
+            per_second(run->answer.n, run->decode_s), "prompt_sha256",
+            record_sha256_of_ids(&run->prompt), "sampling", record_sampling(&run->sampling), "stop",
+            record_texts(run->cli->stop, run->cli->n_stop));
+    object = record_join(object, record_made(run->engine, run->cli->engine.model_dir));
+    return glm_cli_json_print("complete", object, 0);
 }
 
 /* A shell's prompt, or the usage line, starts on a line of its own. */
@@ -306,7 +302,8 @@ const glm_command glm_cmd_complete = {
                 "n_prompt, reused_tokens (of the prompt, found on disk) and reuse_reason (why not "
                 "more, \"\" when there is no more), n_generated, n_drafted and n_drafted_right "
                 "(tokens that were looked up in the text and judged beside others), finish_reason (stop, length, "
-                "interrupted), kv_cache_dtype, linear (--linear: who multiplied) and timings.\n"
+                "interrupted), timings, and how it was made: prompt_sha256 (of the ids), sampling (null: greedy), stop, "
+                "program, model, model_fingerprint, kv_cache_dtype, linear (--linear: who multiplied).\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m complete -m glm-4-9b-chat-1m -p 'The capital of France is' -n 16\n"

@@ -9,7 +9,9 @@
 #include "base/size.h"
 #include "cli.h"
 #include "cli_input.h"
+#include "cli_json.h"
 #include "cli_prefill.h"
+#include "cmd_record.h"
 #include "npy.h"
 
 /* Every position's rows, or more than this holds, are written as the prefill has them. */
@@ -130,11 +132,22 @@ static rt_status write_file(logits_run *run) {
     return status;
 }
 
+static rt_status print_json(const logits_run *run, double elapsed_s) {
+    json_t *object = json_pack("{s:o, s:I, s:I, s:I, s:f, s:o}", "out",
+            glm_cli_json_text(run->cli->out, strlen(run->cli->out)), "n_tokens",
+            (json_int_t)run->ids.n, "n_rows", (json_int_t)run->n_positions, "n_columns",
+            (json_int_t)run->vocab, "seconds", elapsed_s, "prompt_sha256",
+            record_sha256_of_ids(&run->ids));
+    object = record_join(object, record_made(run->engine, run->cli->engine.model_dir));
+    return glm_cli_json_print("logits", object, 0);
+}
+
 static rt_status logits(logits_run *run) {
     const double started_s = rt_now();
     RT_TRY(read_request(run));
     RT_TRY(write_file(run));
     const double elapsed_s = rt_now() - started_s;
+    if (run->cli->json) RT_TRY(print_json(run, elapsed_s));
     if (!run->cli->quiet)
         (void)fprintf(stderr,
                 "%s: [%" PRId64 ", %" PRId64 "] float32, %" PRId64 " tokens in %.2f s\n",
@@ -154,17 +167,21 @@ static int run_logits(glm_cli *cli) {
 
 const glm_command glm_cmd_logits = {
         .name = "logits",
-        .usage = "logits -m DIR --tokens-file FILE --out FILE.npy [--positions all|last|i,j,k]",
+        .usage =
+                "logits -m DIR --tokens-file FILE --out FILE.npy [--positions all|last|i,j,k] [--json]",
         .summary = "write the logits of given token ids to a NumPy file",
         .details =
                 "Runs the ids as given, adds nothing, and writes float32 [positions, vocab] as\n"
                 ".npy. Row i predicts the token after position i. The file appears when it is\n"
                 "complete; an old one of that name is then replaced. Default: every position.\n"
+                "--json prints one object: out, n_tokens, n_rows, n_columns, seconds, and how it was\n"
+                "made: prompt_sha256 (of the ids), program, model, model_fingerprint, kv_cache_dtype,\n"
+                "linear.\n"
                 "\n"
                 "Example:\n"
                 "  glm1m tokenize -m DIR -f text.txt > ids.txt\n"
                 "  glm1m logits -m DIR --tokens-file ids.txt --out logits.npy --positions last\n",
-        .flags = "@engine tokens-file out positions",
+        .flags = "@engine tokens-file out positions json",
         .required = "model tokens-file out",
         .run = run_logits,
 };

@@ -16,7 +16,7 @@
 #include "cli_prefill.h"
 #include "cli_signals.h"
 #include "cmd_needle_settings.h"
-#include "cmd_version.h"
+#include "cmd_record.h"
 #include "heatmap.h"
 #include "hub.h"
 #include "linear_choice.h"
@@ -256,15 +256,6 @@ static void fill_header(evaluation *e) {
             .haystack_source = e->haystack_source};
 }
 
-/* Which build on what: by another one, on another kind of machine or among more ranks sums may round otherwise. */
-static void describe_program(const evaluation *e, char text[GLM_NEEDLE_PROGRAM]) {
-    const glm_plan *plan = glm_engine_plan(e->engine);
-    (void)snprintf(text, GLM_NEEDLE_PROGRAM, "glm1m %s%s%s, %s%s, %" PRId32 " rank%s", GLM_VERSION,
-            version_commit[0] ? " " : "", version_commit, plan->on_gpu ? "CUDA" : "CPU with ",
-            plan->on_gpu ? "" : rt_isa_name(rt_machine_isa()), plan->n_ranks,
-            plan->n_ranks == 1 ? "" : "s");
-}
-
 /* Before the hours, not after the first cell. */
 static rt_status make_out(const glm_cli *cli) {
     const char *dir = cli->out;
@@ -291,14 +282,13 @@ static rt_status evaluate(evaluation *e) {
     const int64_t n_before = e->results.n;
     if (n_before > 0 && !e->cli->quiet)
         (void)fprintf(stderr, "continuing: %" PRId64 " cells are done already\n", n_before);
-    char program[GLM_NEEDLE_PROGRAM];
-    describe_program(e, program);
+    char program[RECORD_PROGRAM];
     const glm_needle_grid grid = {.cli = e->cli,
             .engine = e->engine,
             .tokenizer = e->tokenizer,
             .source = &e->source,
             .results = &e->results,
-            .program = program,
+            .program = record_program(e->engine, program),
             .out_dir = e->cli->out};
     return glm_needle_run(&grid);
 }

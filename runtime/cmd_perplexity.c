@@ -14,7 +14,7 @@
 #include "cli_json.h"
 #include "cli_prefill.h"
 #include "cli_sources.h"
-#include "linear_choice.h"
+#include "cmd_record.h"
 #include "log_prob.h"
 #include "npy.h"
 #include "turn.h"
@@ -299,13 +299,15 @@ static json_t *json_of(const tally *t) {
 static rt_status print_json(const scoring *s, const tally *parts, int n, const tally *all) {
     json_t *by_position = json_array();
     for (int i = 0; i < n; i++) (void)json_array_append_new(by_position, json_of(&parts[i]));
-    const glm_plan *plan = glm_engine_plan(s->engine);
-    json_t *object = json_pack("{s:I, s:I, s:b, s:o, s:o, s:s, s:s, s:f}", "n_tokens",
+    const glm_document *text = &s->document;
+    json_t *object = json_pack("{s:I, s:I, s:b, s:o, s:o, s:f, s:I, s:I, s:o, s:o}", "n_tokens",
             (json_int_t)(s->ids.n - s->text_pos), "n_scored", (json_int_t)s->n_scored,
             "is_complete", (int)(s->n_scored == s->ids.n - s->text_pos), "all",
-            all ? json_of(all) : json_null(), "by_position", by_position, "kv_cache_dtype",
-            rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "seconds",
-            s->seconds);
+            all ? json_of(all) : json_null(), "by_position", by_position, "seconds", s->seconds,
+            "n_files", (json_int_t)text->n_files, "n_skipped", (json_int_t)text->n_skipped,
+            "source_sha256", text->text ? record_sha256(text->text, text->n_bytes) : json_null(),
+            "prompt_sha256", record_sha256_of_ids(&s->ids));
+    object = record_join(object, record_made(s->engine, s->cli->engine.model_dir));
     return glm_cli_json_print("perplexity", object, 0);
 }
 
@@ -364,8 +366,9 @@ const glm_command glm_cmd_perplexity = {
                 "natural logarithm of its probability, and how many ids were likelier. The file "
                 "appears when it is complete. --json prints one object: n_tokens, n_scored, "
                 "is_complete, all (null where none is scored) and by_position (from, to, nats_per_token, "
-                "perplexity, bits_per_byte, likeliest), kv_cache_dtype, linear (who multiplied), "
-                "seconds. Ctrl-C prints what there is until then; with --kv-disk-dir the scores and the KV cache are kept, and the same command goes "
+                "perplexity, bits_per_byte, likeliest), seconds, and how it was made: n_files, n_skipped, source_sha256 (of the "
+                "text; null: of a tokens file), prompt_sha256 (of the ids), program, model, model_fingerprint, kv_cache_dtype, "
+                "linear (who multiplied). Ctrl-C prints what there is until then; with --kv-disk-dir the scores and the KV cache are kept, and the same command goes "
                 "on from there.\n"
                 "\n"
                 "Examples:\n"

@@ -13,6 +13,7 @@
 #include "cli_prefill.h"
 #include "cli_sources.h"
 #include "cli_turn.h"
+#include "cmd_record.h"
 #include "config.h"
 #include "document.h"
 #include "sha256.h"
@@ -98,14 +99,16 @@ static void print_usage(const shelving *s) {
 }
 
 static rt_status print_json(const shelving *s) {
-    json_t *object = json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}}",
+    json_t *object = json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, "
+                               "s:o}",
             "book", s->cli->book, "n_tokens", (json_int_t)s->ids.n, "reused_tokens",
             (json_int_t)s->reuse.n_tokens, "reuse_reason",
             glm_cli_json_text(s->reuse.reason, strlen(s->reuse.reason)), "n_files",
             (json_int_t)s->document.n_files, "n_skipped", (json_int_t)s->document.n_skipped,
             "n_bytes", (json_int_t)s->document.n_bytes, "stored_bytes", (json_int_t)s->stored_bytes,
             "sha256", s->sha256, "timings", "load_s", s->load_s, "prefill_s", s->prefill_s,
-            "prefill_tps", prefill_tps(s));
+            "prefill_tps", prefill_tps(s), "prompt_sha256", record_sha256_of_ids(&s->ids));
+    object = record_join(object, record_made(s->engine, s->cli->engine.model_dir));
     return glm_cli_json_print("prefill", object, 0);
 }
 
@@ -207,7 +210,8 @@ const glm_command glm_cmd_prefill = {
                 "\n"
                 "--json prints one object: book, n_tokens, reused_tokens, reuse_reason (why not "
                 "more, \"\" when there is no more), n_files, n_skipped, n_bytes, stored_bytes, "
-                "sha256 (of the text) and timings.\n"
+                "sha256 (of the text), timings, prompt_sha256 (of the ids), and how it was made: program, model, "
+                "model_fingerprint, kv_cache_dtype, linear.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m prefill -m glm-4-9b-chat-1m war-and-peace.txt --book war\n"
