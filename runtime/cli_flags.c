@@ -77,7 +77,7 @@ const cli_flag cli_flags[] = {
         {"file", "f", CLI_INPUT, AT(file), "FILE", NULL, NO_LIMITS,
                 "a file with the text; - is standard input"},
         {"tokens-file", NULL, CLI_INPUT, AT(tokens_file), "FILE", NULL, NO_LIMITS,
-                "a file of token ids, separated by white space or commas, or a JSON array; - is standard input"},
+                "a file of token ids, separated by white space or commas, a JSON array, or a .npy file; - is standard input"},
         {"special-in-text", NULL, CLI_SWITCH, AT(special_in_text), NULL, NULL, NO_LIMITS,
                 "special tokens spelled out in the text, such as <|user|>, become their ids"},
         {"add-special", NULL, CLI_SWITCH, AT(add_special), NULL, NULL, NO_LIMITS,

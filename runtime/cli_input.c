@@ -12,6 +12,7 @@
 #include "chat.h"
 #include "cli_input.h"
 #include "cli_progress.h"
+#include "npy_ids.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -90,12 +91,20 @@ static rt_status parse_tokens(
     return RT_OK;
 }
 
+/* Of numbers, or a JSON array. */
+static rt_status parse_list(
+        const char *path, char *text, int64_t n_bytes, int64_t vocab, glm_ids *out) {
+    RT_TRY(glm_cli_strip_brackets(path, text));
+    return parse_tokens(path, text, n_bytes, vocab, out);
+}
+
 rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out) {
     char *text = NULL;
     int64_t n_bytes = 0;
     RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
-    rt_status status = glm_cli_strip_brackets(path, text);
-    if (status == RT_OK) status = parse_tokens(path, text, n_bytes, vocab, out);
+    const rt_status status = glm_npy_is(text, n_bytes)
+                                     ? glm_npy_read_ids(path, text, n_bytes, vocab, out)
+                                     : parse_list(path, text, n_bytes, vocab, out);
     free(text);
     return status;
 }

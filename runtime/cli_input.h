@@ -41,7 +41,7 @@ RT_MUST_CHECK rt_status glm_cli_check_length(
  * RT_EUSAGE: the array does not end the text */
 RT_MUST_CHECK rt_status glm_cli_strip_brackets(const char *path, char *text);
 
-/* A tokens file: ids separated by white space or commas, or a JSON array of them, appended to `out`.
+/* A tokens file: ids separated by white space or commas, a JSON array of them, or a NumPy file (npy_ids.h), appended to `out`.
  * RT_EUSAGE  something else, or an id outside [0, vocab); the message says the line, or that the array does not end the text */
 RT_MUST_CHECK rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out);
 

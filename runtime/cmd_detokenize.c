@@ -9,6 +9,7 @@
 #include "cli.h"
 #include "cli_input.h"
 #include "cli_show.h"
+#include "npy_ids.h"
 #include "text.h"
 #include "tokenizer.h"
 
@@ -31,16 +32,20 @@ static rt_status parse_ids(const char *path, const char *text, glm_ids *ids) {
     return RT_OK;
 }
 
+static rt_status parse_list(const char *path, char *text, int64_t n_bytes, glm_ids *ids) {
+    if ((int64_t)strlen(text) != n_bytes)
+        return rt_fail(RT_EUSAGE, "%s: a NUL at byte %zu is not part of an id", path, strlen(text));
+    RT_TRY(glm_cli_strip_brackets(path, text));
+    return parse_ids(path, text, ids);
+}
+
 static rt_status read_ids(const char *path, glm_ids *ids) {
     char *text = NULL;
     int64_t n_bytes = 0;
     RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
-    rt_status status = RT_OK;
-    if ((int64_t)strlen(text) != n_bytes)
-        status = rt_fail(
-                RT_EUSAGE, "%s: a NUL at byte %zu is not part of an id", path, strlen(text));
-    if (status == RT_OK) status = glm_cli_strip_brackets(path, text);
-    if (status == RT_OK) status = parse_ids(path, text, ids);
+    const rt_status status = glm_npy_is(text, n_bytes) ? glm_npy_read_ids(path, text, n_bytes,
+                                                                 (int64_t)INT32_MAX + 1, ids)
+                                                       : parse_list(path, text, n_bytes, ids);
     free(text);
     return status;
 }
@@ -85,8 +90,8 @@ const glm_command glm_cmd_detokenize = {
         .usage = "detokenize -m DIR [-f FILE]",
         .summary = "the text of token ids",
         .details =
-                "Reads ids separated by white space or commas, or a JSON array of them, from FILE\n"
-                "or standard input, and prints their text, control tokens included. Ids without\n"
+                "Reads ids separated by white space or commas, a JSON array of them, or a .npy file,\n"
+                "from FILE or standard input, and prints their text, control tokens included. Ids without\n"
                 "text (padding rows of the vocabulary) print nothing. Needs only the tokenizer\n"
                 "files of DIR.\n"
                 "\n"
