@@ -31,6 +31,18 @@ rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes) {
     return rt_file_read_stream(STDIN_FILENO, "standard input", RT_GIB, text, n_bytes);
 }
 
+rt_status glm_cli_read_question(const char *who, char **text) {
+    int64_t n_bytes = 0;
+    RT_TRY(glm_cli_read_text("-", text, &n_bytes));
+    char *end = *text + n_bytes;
+    while (end > *text && (end[-1] == '\n' || end[-1] == '\r')) *--end = '\0';
+    if (!memchr(*text, '\0', (size_t)(end - *text))) return RT_OK;
+    free(*text);
+    *text = NULL;
+    return rt_fail(
+            RT_EUSAGE, "%s: the question on standard input is no text: there is a NUL in it", who);
+}
+
 /* ---- token ids ------------------------------------------------------------------------------- */
 
 static const char separators[] = " \t\r\n\v\f,";

@@ -15,6 +15,10 @@ RT_MUST_CHECK rt_status glm_cli_parse_depths(const char *text, double **depths, 
  * RT_EIO; RT_EUSAGE beyond 1 GiB. */
 RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes);
 
+/* A question from standard input, without the lines' ends behind it; for free(). `who` begins messages.
+ * RT_EUSAGE: a NUL in it; as glm_cli_read_text */
+RT_MUST_CHECK rt_status glm_cli_read_question(const char *who, char **text);
+
 /* glm_document_load, watched by glm_cli_watch. */
 RT_MUST_CHECK rt_status glm_cli_load_document(
         const glm_cli *cli, const char *const *sources, int n_sources, glm_document *out);

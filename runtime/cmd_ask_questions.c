@@ -154,17 +154,9 @@ rt_status ask_questions_single(const char *text, ask_questions *out) {
 
 rt_status ask_questions_piped(ask_questions *out) {
     char *text = NULL;
-    int64_t n_bytes = 0;
     *out = (ask_questions){0};
-    RT_TRY(glm_cli_read_text("-", &text, &n_bytes));
-    while (n_bytes > 0 && (text[n_bytes - 1] == '\n' || text[n_bytes - 1] == '\r'))
-        text[--n_bytes] = '\0';
-    const rt_status status =
-            memchr(text, '\0', (size_t)n_bytes)
-                    ? rt_fail(RT_EUSAGE,
-                              "ask: the question on standard input is no text: there is a "
-                              "NUL in it")
-                    : ask_questions_single(text, out);
+    RT_TRY(glm_cli_read_question("ask", &text));
+    const rt_status status = ask_questions_single(text, out);
     free(text);
     return status;
 }

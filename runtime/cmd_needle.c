@@ -366,7 +366,7 @@ const glm_command glm_cmd_needle = {
                 "haystack is the files of "
                 "--haystack, in a directory *.txt, *.md, *.jsonl (each line's \"text\" or \"context\") and "
                 "documents such as PDFs, otherwise prose made from the seed. Needles of your own: "
-                "--needle, --question and --answer.\n"
+                "--needle, --question and --answer. As FILE of --haystack or as question - is standard input.\n"
                 "\n"
                 "--mode exact builds and prefills each prompt as the protocol does. --mode fast "
                 "hides one needle per round and shares the prefilled beginning between cells; "

@@ -76,6 +76,19 @@ static rt_status check_lengths(const needle_choices *c) {
             longest, config.model_len);
 }
 
+static bool is_stdin(const char *name) {
+    return name && strcmp(name, "-") == 0;
+}
+
+/* It is read once: whoever came second would find it empty. */
+static rt_status check_stdin(const glm_cli *cli) {
+    int n = is_stdin(cli->question);
+    for (int i = 0; i < cli->n_haystacks; i++) n += is_stdin(cli->haystacks[i]);
+    return n < 2 ? RT_OK
+                 : rt_fail(RT_EUSAGE,
+                           "needle: standard input is named twice, and can be read only once");
+}
+
 /* The results are JSON, and hold these texts as they are. */
 static rt_status check_texts(const glm_cli *cli) {
     for (int i = 0; i < cli->n_needles; i++) RT_TRY(glm_utf8_check("--needle", cli->needles[i]));
@@ -123,9 +136,11 @@ static rt_status choose_protocol(needle_choices *c) {
         return rt_fail(RT_EUSAGE,
                 "%s: --protocol %s has a needle of its own; leave one of them out", flag,
                 s->protocol);
+    if (is_stdin(cli->question)) RT_TRY(glm_cli_read_question("needle", &c->piped_question));
+    if (c->piped_question) RT_TRY(glm_utf8_check("--question", c->piped_question));
     s->own = (glm_needle_own){.n_needles = cli->n_needles,
             .needles = cli->needles,
-            .question = cli->question,
+            .question = c->piped_question ? c->piped_question : cli->question,
             .n_answers = cli->n_answers,
             .answers = cli->answers};
     return describe_own(c);
@@ -141,6 +156,7 @@ static rt_status check_questions_file(const glm_cli *cli, const char *name) {
     const size_t n = strlen(path);
     const char *what = cli->n_haystacks > 1                              ? "there are several"
                        : stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? "this is a directory"
+                       : is_stdin(path)                                  ? "this is standard input"
                        : n >= 6 && strcmp(path + n - 6, ".jsonl") == 0 ? "this is JSON line by line"
                                                                        : NULL;
     if (!what) return RT_OK;
@@ -156,6 +172,7 @@ rt_status needle_choose(const glm_cli *cli, needle_choices *out) {
     glm_needle_settings *s = &out->settings;
     out->cli = cli;
     RT_TRY(check_texts(cli));
+    RT_TRY(check_stdin(cli));
     RT_TRY(choose_protocol(out));
     RT_TRY(check_questions_file(cli, s->protocol));
     s->is_plain = cli->chat_template && strcmp(cli->chat_template, "none") == 0;
@@ -171,4 +188,5 @@ void needle_choices_free(needle_choices *choices) {
     free(choices->lengths);
     free(choices->depths);
     free(choices->own_text);
+    free(choices->piped_question);
 }

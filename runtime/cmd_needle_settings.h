@@ -9,6 +9,7 @@ typedef struct needle_choices {
     const glm_cli *cli;
     glm_needle_settings settings; /* all but is_completer, which the tokenizer says */
     char *own_text;               /* settings.own.text */
+    char *piped_question;         /* settings.own.question, where it came from standard input */
     int64_t *lengths;
     double *depths;
 } needle_choices;

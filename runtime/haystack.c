@@ -136,6 +136,7 @@ static rt_status append_directory(glm_text *all, const char *path) {
 
 static rt_status append_path(glm_text *all, const char *path) {
     struct stat info;
+    if (strcmp(path, "-") == 0) return append_document(all, path); /* standard input */
     if (stat(path, &info) != 0) return rt_fail_errno(RT_EIO, "haystack: cannot read %s", path);
     return S_ISDIR(info.st_mode) ? append_directory(all, path) : append_file(all, path);
 }
