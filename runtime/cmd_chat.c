@@ -13,19 +13,21 @@
 #include "cli_sampling.h"
 #include "cli_signals.h"
 #include "cmd_chat.h"
+#include "cmd_chat_keep.h"
 #include "turn.h"
 #include "variant.h"
 
 /* For /help and --help. */
-#define COMMANDS                                                               \
-    "  /read FILE  put a text, PDF, Word or other file that ask reads, or a\n" \
-    "              directory, in front of the next question; repeatable\n"     \
-    "  /result TEXT  what the tool that was called answers (--tools)\n"        \
-    "  /reset      forget the conversation and the files read, not the book\n" \
-    "  /help       list these commands\n"                                      \
-    "  /quit       leave, as Ctrl-D does\n"                                    \
-    "  //TEXT      a question that begins with a /\n"                          \
-    "  \"\"\"         begins a question of several lines, and ends it\n"       \
+#define COMMANDS                                                                   \
+    "  /read FILE  put a text, PDF, Word or other file that ask reads, or a\n"     \
+    "              directory, in front of the next question; repeatable\n"         \
+    "  /result TEXT  what the tool that was called answers (--tools)\n"            \
+    "  /keep NAME  keep what was said on disk: chat --book NAME goes on with it\n" \
+    "  /reset      forget the conversation and the files read, not the book\n"     \
+    "  /help       list these commands\n"                                          \
+    "  /quit       leave, as Ctrl-D does\n"                                        \
+    "  //TEXT      a question that begins with a /\n"                              \
+    "  \"\"\"         begins a question of several lines, and ends it\n"           \
     "  pasted lines are one question, with what is typed around them\n"
 
 static rt_status give_result(conversation *chat, const char *text) {
@@ -76,6 +78,7 @@ static rt_status obey(conversation *chat, const char *line) {
     const char *operand = "";
     if (is_command(line, "/read", &operand)) return chat_refuse(chat, read_file(chat, operand));
     if (is_command(line, "/result", &operand)) return chat_refuse(chat, give_result(chat, operand));
+    if (is_command(line, "/keep", &operand)) return chat_refuse(chat, chat_keep(chat, operand));
     if (is_command(line, "/help", &operand))
         (void)fputs(COMMANDS, stderr);
     else if (is_command(line, "/reset", &operand))
@@ -336,8 +339,8 @@ const glm_command glm_cmd_chat = {
                 "The context is the largest that fits, or -c tokens. An answer goes on until the\n"
                 "model ends it, -n tokens of it are there, or the context is full, which is told.\n"
                 "\n"
-                "--book NAME talks about a text that glm1m prefill has kept: the conversation "
-                "begins\n"
+                "--book NAME talks about a text that glm1m prefill has kept, or goes on with a\n"
+                "conversation that /keep NAME has: it begins\n"
                 "with it, read from disk, and /reset goes back to there. Without --book, but with\n"
                 "--kv-disk-dir, what is prefilled is kept there as well, and a conversation that\n"
                 "begins with the same 4096 tokens or more, or with a question that was stopped while\n"
