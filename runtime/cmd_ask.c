@@ -228,7 +228,7 @@ const glm_command glm_cmd_ask = {
         .summary = "ask about files, with citations",
         .details =
                 "Reads files and directories (- is standard input), text, PDF, Word, OpenDocument, "
-                "EPUB and RTF files, numbers their passages, and puts the question behind them. The answer is "
+                "EPUB and RTF files, and of Jupyter notebooks their cells and outputs, numbers their passages, and puts the question behind them. The answer is "
                 "streamed to standard output; behind it stands where each quotation is in the "
                 "sources: file and line, or page. A quotation that is not there, or a passage that "
                 "does not exist, is marked UNVERIFIED. -q - reads the question from standard input.\n"

@@ -17,6 +17,7 @@
 #include "base/size.h"
 #include "document_kind.h"
 #include "file_walk.h"
+#include "notebook.h"
 #include "text.h"
 #include "utf8.h"
 
@@ -196,15 +197,32 @@ static rt_status add_converted(loader *load, const glm_format *format, int fd, c
     return status;
 }
 
+/* Where what is there from `from` on is a notebook, its text takes its place. */
+static rt_status make_notebook_text(
+        loader *load, const char *path, int64_t from, const glm_format **format) {
+    static const glm_format notebook = {.name = "a notebook"};
+    glm_text text = {0};
+    bool is_notebook = false;
+    rt_status status = glm_notebook_text(
+            path, load->text.bytes + from, load->text.n - from, &is_notebook, &text);
+    *format = is_notebook ? &notebook : NULL;
+    if (is_notebook) load->text.n = from;
+    if (status == RT_OK && text.n > 0) status = glm_text_add(&load->text, text.bytes, text.n);
+    free(text.bytes);
+    return status;
+}
+
 static rt_status add_text_file(loader *load, int fd, const char *path, const char *inside,
         const struct stat *opened, glm_kind *kind) {
     const int64_t before = load->text.n;
+    const glm_format *format = NULL;
     rt_status status = read_file(load, fd, path, opened);
-    const int64_t n_bytes = load->text.n - before;
     if (status == RT_OK)
-        status = glm_kind_of_text(load->text.bytes + before, n_bytes, load->limits.watch, kind);
+        status = glm_kind_of_text(
+                load->text.bytes + before, load->text.n - before, load->limits.watch, kind);
     if (status == RT_OK && kind->not_text) status = glm_kind_refuse(kind, path);
-    if (status == RT_OK) return add_last(load, path, inside, NULL, n_bytes);
+    if (status == RT_OK) status = make_notebook_text(load, path, before, &format);
+    if (status == RT_OK) return add_last(load, path, inside, format, load->text.n - before);
     load->text.n = before;
     if (load->text.bytes) load->text.bytes[before] = '\0';
     return status;

@@ -28,7 +28,7 @@ typedef struct glm_document_file {
     bool is_paged;      /* a form feed ends each page */
     int64_t n_pages;    /* 0 where it is not paged */
     int64_t n_blank;    /* pages without text: scanned ones, perhaps */
-    bool is_converted;  /* the text is what a program made of the file */
+    bool is_converted;  /* the text is what was made of the file, by a program or of a notebook */
     uint64_t device;    /* which file it is, by fstat; both 0 where it is none */
     uint64_t inode;
 } glm_document_file;
