@@ -233,12 +233,12 @@ static bool read_bound(
     return false;
 }
 
-/* vLLM's; behind the bounds. */
-static bool read_least(const json_t *body, srv_settings *settings, srv_error *error) {
+bool srv_read_least(
+        const json_t *body, const char *bound, srv_settings *settings, srv_error *error) {
     if (!srv_get_int(body, "min_tokens", 0, INT32_MAX, &settings->min_tokens, error)) return false;
     if (settings->max_tokens < 0 || settings->min_tokens <= settings->max_tokens) return true;
     return srv_refuse_field(error, "min_tokens",
-            "min_tokens is %" PRId64 ", more than max_tokens, %" PRId64, settings->min_tokens,
+            "min_tokens is %" PRId64 ", more than %s, %" PRId64, settings->min_tokens, bound,
             settings->max_tokens);
 }
 
@@ -246,7 +246,7 @@ bool srv_read_settings(
         const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error) {
     return read_bound(body, "max_tokens", settings, error) &&
            read_bound(body, "max_completion_tokens", settings, error) &&
-           read_least(body, settings, error) && srv_check_absent(body, error) &&
+           srv_read_least(body, "max_tokens", settings, error) && srv_check_absent(body, error) &&
            read_format(body, settings, error) && read_choices(body, settings, error) &&
            read_sampling(body, options->config, &settings->sampling, error) &&
            read_bias(body, options->config, &settings->bias, error) &&

@@ -55,6 +55,9 @@ bool srv_conversation_hand_over(srv_conversation *conversation, const srv_option
 
 /* Whether the model that the body names is ours; also where it names none. */
 bool srv_check_model(const json_t *body, const srv_options *options, srv_error *error);
+/* vLLM's min_tokens, behind the bound of that name, which it is not to be above. */
+bool srv_read_least(
+        const json_t *body, const char *bound, srv_settings *settings, srv_error *error);
 /* temperature, top_p, top_k, seed, stop, ... as both of OpenAI's APIs spell them. */
 bool srv_read_settings(
         const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error);

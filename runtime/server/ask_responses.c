@@ -118,6 +118,7 @@ static bool fill(
     if (!srv_check_model(body, options, error) || !check_absent(body, error) ||
             !srv_read_settings(body, options, settings, error) ||
             !srv_get_int(body, "max_output_tokens", 1, INT32_MAX, &settings->max_tokens, error) ||
+            !srv_read_least(body, "max_output_tokens", settings, error) ||
             !read_format(body, settings, error))
         return false;
     json_t *chat = chat_of(body, error);

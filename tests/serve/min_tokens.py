@@ -51,6 +51,16 @@ for path in BODIES:
         status, answer = server.ask("POST", path, {**BODIES[path], "max_tokens": 40, "min_tokens": wrong})
         check(status == 400 and answer["error"]["param"] == "min_tokens", wrong, answer)
 
+# The third API has a bound of its own.
+for least, right in ((7, 200), (8, 200), (9, 400)):
+    status, answer = server.ask("POST", "/v1/responses", {
+        "input": "hello", "max_output_tokens": 8, "min_tokens": least, "logit_bias": {str(eos): 100}})
+    check(status == right, least, answer)
+    if right == 200:
+        check(answer["usage"]["output_tokens"] == 8, least, answer["usage"])
+    else:
+        check(answer["error"]["param"] == "min_tokens" and "more than max_output_tokens, 8" in answer["error"]["message"], answer)
+
 # A form ends where it is whole, and is closed though its brace is to end nothing.
 brace, = server.ask("POST", "/tokenize", {"prompt": "}", "add_special_tokens": False})[1]["tokens"]
 form = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {
