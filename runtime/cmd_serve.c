@@ -216,6 +216,7 @@ const glm_command glm_cmd_serve = {
                 "\n"
                 "The first SIGTERM or Ctrl-C takes nothing new and ends when all is answered (or\n"
                 "after 30 s), with exit code 0; the second one ends what is under way at once.\n"
+                "systemd is told when the model is loaded, and when that begins (Type=notify).\n"
                 "--limits prints every bound and what happens beyond it.\n"
                 "\n"
                 "Examples:\n"

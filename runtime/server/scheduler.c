@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "limits.h"
+#include "notify.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/cli_signals.h"
@@ -94,6 +95,7 @@ static void begin_to_drain(srv_scheduler *scheduler) {
     scheduler->state = SRV_DRAINING;
     const int n_waiting = scheduler->n_waiting;
     (void)pthread_mutex_unlock(&scheduler->lock);
+    srv_notify("STOPPING=1");
     rt_log(RT_LOG_WARN, "serve",
             "%s: no more requests are taken, and the server ends when those under way are answered, in at most %" PRId64
             " s: running=%" PRId32 " waiting=%d",
@@ -130,6 +132,7 @@ rt_status srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int si
     scheduler->context = scheduler->plan.max_len;
     if (scheduler->state == SRV_LOADING) scheduler->state = SRV_READY;
     (void)pthread_mutex_unlock(&scheduler->lock);
+    srv_notify("READY=1");
     while (!is_over(scheduler)) {
         take_rings(scheduler);
         if (scheduler->is_admission_due) srv_admit(scheduler);
