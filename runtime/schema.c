@@ -31,7 +31,8 @@ static rt_status no_memory(void) {
 
 bool glm_schema_is_annotation(const char *key) {
     static const char *const keys[] = {"title", "description", "default", "examples", "deprecated",
-            "readOnly", "writeOnly", "$schema", "$comment", "$defs", "definitions"};
+            "readOnly", "writeOnly", "$schema", "$comment", "$defs", "definitions",
+            "discriminator"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i], key) == 0) return true;
     return false;
@@ -49,23 +50,23 @@ static rt_status require_alone(const json_t *source, const char *key, const char
     return RT_OK;
 }
 
-static const json_t *find_reference(const compiler *c, const char *reference) {
+static const json_t *find_reference(const json_t *root, const char *reference) {
     static const char *const tables[] = {"$defs", "definitions"};
-    if (strcmp(reference, "#") == 0) return c->root;
+    if (strcmp(reference, "#") == 0) return root;
     for (size_t i = 0; i < 2; i++) {
         char prefix[16];
         const int n = snprintf(prefix, sizeof prefix, "#/%s/", tables[i]);
         if (strncmp(reference, prefix, (size_t)n) == 0)
-            return json_object_get(json_object_get(c->root, tables[i]), reference + n);
+            return json_object_get(json_object_get(root, tables[i]), reference + n);
     }
     return NULL;
 }
 
 /* One hop. */
-static rt_status follow_reference(const compiler *c, const json_t **source, const char *where) {
+static rt_status follow_reference(const json_t *root, const json_t **source, const char *where) {
     const char *reference = json_string_value(json_object_get(*source, "$ref"));
     RT_TRY(require_alone(*source, "$ref", where));
-    const json_t *target = reference ? find_reference(c, reference) : NULL;
+    const json_t *target = reference ? find_reference(root, reference) : NULL;
     if (!target)
         return rt_fail(RT_EUSAGE,
                 "schema: $ref \"%.60s\" at %s: #, #/$defs/NAME and #/definitions/NAME are followed",
@@ -83,11 +84,10 @@ static rt_status follow_all(const json_t **source, const char *where) {
     return RT_OK;
 }
 
-/* What a place refers to, in the end. */
-static rt_status follow(const compiler *c, const json_t **source, const char *where) {
+rt_status glm_schema_follow(const json_t *root, const json_t **source, const char *where) {
     for (int n_hops = 0; n_hops <= HOPS_MAX; n_hops++) {
         if (json_object_get(*source, "$ref"))
-            RT_TRY(follow_reference(c, source, where));
+            RT_TRY(follow_reference(root, source, where));
         else if (json_object_get(*source, "allOf"))
             RT_TRY(follow_all(source, where));
         else
@@ -105,7 +105,7 @@ static rt_status node_of(
     char where[WHERE_BYTES];
     (void)snprintf(where, sizeof where, "%.100s%.50s", parent, step);
     *node = GLM_SCHEMA_ANY;
-    RT_TRY(follow(c, &source, where));
+    RT_TRY(glm_schema_follow(c->root, &source, where));
     if (json_is_true(source)) return RT_OK;
     if (!json_is_object(source))
         return rt_fail(RT_EUSAGE, "schema: %s must be an object, or true", where);
@@ -128,7 +128,7 @@ static unsigned type_named(const json_t *name) {
     return 0;
 }
 
-static rt_status read_types(const json_t *source, const char *where, unsigned *types) {
+rt_status glm_schema_read_types(const json_t *source, const char *where, unsigned *types) {
     const json_t *value = json_object_get(source, "type");
     *types = value ? 0 : GLM_TYPE_ALL;
     if (!value) return RT_OK;
@@ -237,17 +237,28 @@ static rt_status read_object(
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-static rt_status read_any(
-        compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
-    const json_t *list = json_object_get(source, "anyOf");
+/* What is of one of them is of just one where no two have a value in common. */
+static rt_status check_one(const compiler *c, const json_t *list, const char *where) {
+    if (glm_schema_are_apart(c->root, list)) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "schema: \"oneOf\" at %s is not supported, but of schemas that exclude each other: by "
+            "their types, their values, or a property that all require",
+            where);
+}
+
+/* `key`: anyOf or oneOf. */
+static rt_status read_any(compiler *c, const json_t *source, const char *key, const char *where,
+        glm_schema_node *node) {
+    const json_t *list = json_object_get(source, key);
     const size_t n = json_array_size(list);
-    RT_TRY(require_alone(source, "anyOf", where));
+    RT_TRY(require_alone(source, key, where));
     if (n == 0 || n > GLM_SCHEMA_THREADS)
-        return rt_fail(RT_EUSAGE, "schema: anyOf at %s must be a list of 1 to %d schemas", where,
+        return rt_fail(RT_EUSAGE, "schema: %s at %s must be a list of 1 to %d schemas", key, where,
                 GLM_SCHEMA_THREADS);
+    if (strcmp(key, "oneOf") == 0) RT_TRY(check_one(c, list, where));
     for (size_t i = 0; i < n; i++) {
         char step[32];
-        (void)snprintf(step, sizeof step, "/anyOf/%zu", i);
+        (void)snprintf(step, sizeof step, "/%s/%zu", key, i);
         RT_TRY(node_of(c, json_array_get(list, i), where, step, &node->any[node->n_any++]));
     }
     return RT_OK;
@@ -255,7 +266,7 @@ static rt_status read_any(
 
 static rt_status check_keys(const json_t *source, const char *where) {
     static const char *const keys[] = {"type", "properties", "required", "additionalProperties",
-            "items", "enum", "const", "anyOf"};
+            "items", "enum", "const", "anyOf", "oneOf"};
     const char *key = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)(uintptr_t)source, key, value) {
@@ -274,8 +285,9 @@ static rt_status compile_place(compiler *c, int index) {
     const char *where = c->places[index].where;
     glm_schema_node *node = &c->schema->nodes[index];
     RT_TRY(check_keys(source, where));
-    RT_TRY(read_types(source, where, &node->types));
-    if (json_object_get(source, "anyOf")) return read_any(c, source, where, node);
+    RT_TRY(glm_schema_read_types(source, where, &node->types));
+    if (json_object_get(source, "anyOf")) return read_any(c, source, "anyOf", where, node);
+    if (json_object_get(source, "oneOf")) return read_any(c, source, "oneOf", where, node);
     if (json_object_get(source, "enum")) return glm_schema_read_values(source, "enum", where, node);
     if (json_object_get(source, "const"))
         return glm_schema_read_values(source, "const", where, node);

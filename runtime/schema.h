@@ -10,9 +10,11 @@
  *   format        date-time date time duration uuid ipv4 ipv6 hostname email; not beside pattern
  *   enum, const   whole values, alone or beside a type
  *   anyOf         of at most 16, alone at its place
+ *   oneOf         the same, of schemas that exclude each other: by their types, their values, or a property that all
+ *                 require; what else it would ask is refused
  *   allOf         of one, alone at its place
  *   $ref          "#", "#/$defs/NAME", "#/definitions/NAME"; alone at its place; recursion may come to an end
- *   title description default examples deprecated readOnly writeOnly $schema $comment $defs definitions
+ *   title description default examples deprecated readOnly writeOnly $schema $comment $defs definitions discriminator
  *                 bind nothing
  *
  * The answer is one object, nested no deeper than GLM_JSON_DEPTH. Stricter than the schema: each name once;

@@ -103,6 +103,14 @@ bool glm_schema_decimal_can_begin(const glm_schema_decimals *d, bool is_negative
 RT_MUST_CHECK rt_status glm_schema_read_strings(
         const json_t *source, const char *where, glm_pattern_budget *budget, glm_schema_node *node);
 bool glm_schema_strings_key(const char *key);
+/* What a place refers to, in the end. RT_EUSAGE. */
+RT_MUST_CHECK rt_status glm_schema_follow(
+        const json_t *root, const json_t **source, const char *where);
+/* `type`, GLM_TYPE_ALL without it. RT_EUSAGE. */
+RT_MUST_CHECK rt_status glm_schema_read_types(
+        const json_t *source, const char *where, unsigned *types);
+/* Whether no value is of two schemas of the list; false also where that is not found out. */
+bool glm_schema_are_apart(const json_t *root, const json_t *list);
 /* Whether a key binds nothing. */
 bool glm_schema_is_annotation(const char *key);
 /* The values of `key`, enum or const, as far as they are of the types. RT_EUSAGE, RT_ENOMEM. */

@@ -55,7 +55,7 @@ static void check_refusals(void) {
     check_refusal("{\"properties\":{\"a\":{\"enum\":[\"a\"],\"pattern\":\"a\"}}}",
             "\"pattern\" beside \"enum\"");
     check_refusal("{\"type\":\"object\",\"minProperties\":1}", "\"minProperties\" at #");
-    check_refusal("{\"items\":{\"oneOf\":[{}]}}", "\"oneOf\" at #/items");
+    check_refusal("{\"items\":{\"oneOf\":[{},{}]}}", "\"oneOf\" at #/items");
     check_refusal("{\"$ref\":\"http://x\"}", "$ref \"http://x\" at #");
     check_refusal("{\"$ref\":\"#\"}", "$ref \"#\" at #");
     check_refusal("{\"anyOf\":[{\"$ref\":\"#\"}]}", "nested 32 deep");
