@@ -19,6 +19,7 @@ awaits() {
 }
 
 for socket in "$work/notify" "@glm1m_test_$$"; do
+    : >"$work/told" # of the socket before
     PYTHONDONTWRITEBYTECODE=1 python3 tests/serve/notified.py "$socket" "$work/server.err" >"$work/told" 2>"$work/err" &
     listener=$!
     awaits listening
