@@ -23,7 +23,7 @@ asks() {
 }
 # What a record says, but how long it took and by whom
 said() {
-    sed 's/"[a-z_]*_s": [0-9.e-]*,* *//g; s/"[a-z_]*ranks": [0-9]*,* *//g' "$work/out"
+    sed 's/"[a-z_]*_s": [0-9.e-]*,* *//g; s/"[a-z_]*ranks": [0-9]*,* *//g; s/, [0-9]* ranks*"/"/' "$work/out"
 }
 
 asks 1 "$work/a.txt"
