@@ -197,12 +197,16 @@ static rt_status connect_all(par_wired *wired, int listener, invitation_message 
     if (message->status != RT_OK) return rt_fail((rt_status)message->status, "%s", message->text);
     for (int r = 0; r < PAR_RANKS_MAX; r++) fds[r] = -1;
     const int *joined = wired->fds ? wired->fds : fds;
+    rt_status status = RT_OK;
     if (comm->rank == 0)
-        RT_TRY(tcp_accept_all(
-                listener, &message->invitation, 1, comm->n_ranks, connect_s, joined, fds));
+        status = tcp_accept_all(
+                listener, &message->invitation, 1, comm->n_ranks, connect_s, joined, fds);
     else
-        RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, joined, &fds[0]));
-    return start_watch(wired, fds);
+        status = tcp_connect(&message->invitation, comm->rank, connect_s, joined, &fds[0]);
+    if (status == RT_OK) return start_watch(wired, fds);
+    for (int r = 0; r < PAR_RANKS_MAX; r++)
+        if (fds[r] >= 0) (void)close(fds[r]);
+    return status;
 }
 
 rt_status par_wired_start(par_wired *wired) {
