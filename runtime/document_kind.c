@@ -35,33 +35,6 @@ static const char *not_text(const char *bytes, int64_t until, int64_t n, bool is
     return NULL;
 }
 
-/* How many bytes the character of GB 18030 has that begins at `at`; 0: none does, or it is cut off. */
-static int length_in_gb18030(const uint8_t *bytes, int64_t at, int64_t n) {
-    if (bytes[at] < 0x80) return 1;
-    if (bytes[at] == 0x80 || bytes[at] == 0xff || n - at < 2) return 0;
-    const uint8_t second = bytes[at + 1];
-    if (second >= 0x40) return second == 0x7f || second == 0xff ? 0 : 2;
-    const bool is_four = n - at >= 4 && second >= 0x30 && second <= 0x39 && bytes[at + 2] >= 0x81 &&
-                         bytes[at + 2] <= 0xfe && bytes[at + 3] >= 0x30 && bytes[at + 3] <= 0x39;
-    return is_four ? 4 : 0;
-}
-
-/* Whether it could be Chinese: of GB 18030 all, and of its characters beyond ASCII most as the common ones are, of two bytes
- * beyond ASCII. In a language of Latin letters few of those stand side by side, and some in front of a blank. */
-static bool may_be_chinese(const char *text, int64_t n) {
-    const uint8_t *bytes = (const uint8_t *)text;
-    int64_t n_wide = 0;
-    int64_t n_common = 0;
-    for (int64_t at = 0; at < n;) {
-        const int length = length_in_gb18030(bytes, at, n);
-        if (length == 0 && n - at >= 4) return false; /* else it may go on */
-        n_wide += length > 1;
-        n_common += length == 2 && bytes[at + 1] >= 0x80;
-        at += length > 0 ? length : n - at;
-    }
-    return 2 * n_common > n_wide;
-}
-
 /* Pictures and archives begin with bytes that are not UTF-8, but have NULs soon, as no text in another encoding has. */
 static const char *what_it_is(const char *not_text, const char *bytes, int64_t n) {
     const size_t n_begin = (size_t)rt_min64(n, GLM_KIND_BYTES);
@@ -78,7 +51,7 @@ rt_status glm_kind_of_text(
         if (n_bytes > PIECE_BYTES) RT_TRY(glm_watch_at(watch, "checked", until, n_bytes));
     }
     out->not_text = what_it_is(out->not_text, bytes, n_bytes);
-    out->may_be_chinese = out->not_text && may_be_chinese(bytes, rt_min64(n_bytes, GLM_KIND_BYTES));
+    if (out->not_text) out->encoding = glm_encoding_of(bytes, rt_min64(n_bytes, GLM_KIND_BYTES));
     return RT_OK;
 }
 
@@ -87,7 +60,7 @@ glm_kind glm_kind_of(const char *name, const char *bytes, int64_t n_bytes, bool 
     glm_kind kind = {.format = glm_format_of(name, bytes, n_begin)};
     if (kind.format) return kind;
     kind.not_text = what_it_is(not_text(bytes, n_bytes, n_bytes, is_cut, &kind.at), bytes, n_bytes);
-    kind.may_be_chinese = kind.not_text && may_be_chinese(bytes, n_begin);
+    if (kind.not_text) kind.encoding = glm_encoding_of(bytes, n_begin);
     return kind;
 }
 
@@ -102,11 +75,8 @@ rt_status glm_kind_of_file(int fd, const char *path, glm_kind *out) {
 }
 
 rt_status glm_kind_refuse(const glm_kind *kind, const char *name) {
-    const char *convert =
-            kind->not_text == binary ? ""
-            : kind->may_be_chinese
-                    ? " (if it is Chinese, iconv -f GB18030 -t UTF-8 converts GB 18030 and GBK)"
-                    : " (iconv -f LATIN1 -t UTF-8 converts Latin-1)";
+    char convert[GLM_ENCODING_TEXT] = "";
+    if (kind->not_text != binary) glm_encoding_say(kind->encoding, convert);
     return rt_fail(RT_EUSAGE, "document: %s is no text: %s from byte %" PRId64 " on%s", name,
             kind->not_text, kind->at, convert);
 }

@@ -3,15 +3,16 @@
 #define GLM_DOCUMENT_KIND_H
 
 #include "convert.h"
+#include "encodings.h"
 #include "watch.h"
 
 enum { GLM_KIND_BYTES = 64 * 1024 }; /* are enough to tell */
 
 typedef struct glm_kind {
-    const glm_format *format; /* NULL: none of those */
-    const char *not_text;     /* "binary" or "not UTF-8"; NULL: text, or a format */
-    int64_t at;               /* the byte that tells */
-    bool may_be_chinese;      /* what is not UTF-8: of GB 18030 or GBK, by its bytes */
+    const glm_format *format;     /* NULL: none of those */
+    const char *not_text;         /* "binary" or "not UTF-8"; NULL: text, or a format */
+    int64_t at;                   /* the byte that tells */
+    const glm_encoding *encoding; /* of what is not text: in which it may be one, by its bytes */
 } glm_kind;
 
 /* Of n_bytes, which with `is_cut` may end in the middle of a character. */
