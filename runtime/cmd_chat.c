@@ -20,7 +20,8 @@
 /* For /help and --help. */
 #define COMMANDS                                                                   \
     "  /read FILE  put a text, PDF, Word or other file that ask reads, or a\n"     \
-    "              directory, in front of the next question; repeatable\n"         \
+    "              directory, in front of the next question; repeatable; Tab\n"    \
+    "              completes its name\n"                                           \
     "  /result TEXT  what the tool that was called answers (--tools)\n"            \
     "  /keep NAME  keep what was said on disk: chat --book NAME goes on with it\n" \
     "  /reset      forget the conversation and the files read, not the book\n"     \

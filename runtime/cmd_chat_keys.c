@@ -7,6 +7,7 @@
 #include <wctype.h>
 
 #include "base/memory.h"
+#include "cmd_chat_names.h"
 #include "utf8.h"
 
 enum { COLUMNS_OF_PROMPT = 2, COLUMNS_OF_TAB = 8, COLUMNS_OF_CODE = 8 };
@@ -73,6 +74,23 @@ static rt_status put(EditLine *edit, const wchar_t *text) {
 static rt_status put_place(EditLine *edit, const char *place) {
     return el_insertstr(edit, place) == 0 ? RT_OK
                                           : rt_fail(RT_ENOMEM, "chat: no memory for a line");
+}
+
+static unsigned char on_tab(EditLine *edit, wint_t key) {
+    const LineInfo *line = el_line(edit);
+    char *rest = NULL;
+    (void)key;
+    if (chat_names_complete(line->buffer, line->cursor - line->buffer, &rest) != RT_OK)
+        return CC_ERROR;
+    const bool is_put = rest[0] && el_insertstr(edit, rest) == 0;
+    free(rest);
+    return is_put ? CC_REFRESH : CC_REFRESH_BEEP;
+}
+
+/* (el_set() would forget copies of the names.) */
+void chat_keys_bind_tab(EditLine *edit) {
+    (void)el_wset(edit, EL_ADDFN, L"complete-name", L"Complete a command or a file's name", on_tab);
+    (void)el_set(edit, EL_BIND, "\t", "complete-name", NULL);
 }
 
 rt_status chat_keys_paste(EditLine *edit, glm_pastes *pastes, const char *text, int64_t n_bytes) {

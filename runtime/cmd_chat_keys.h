@@ -13,5 +13,8 @@
 RT_MUST_CHECK rt_status chat_keys_paste(
         EditLine *edit, glm_pastes *pastes, const char *text, int64_t n_bytes);
 
+/* Tab completes a command, and behind /read a file's name; elsewhere it beeps. */
+void chat_keys_bind_tab(EditLine *edit);
+
 #endif
 #endif

@@ -295,6 +295,7 @@ static void open_editor(chat_lines *lines) {
     (void)el_set(lines->edit, EL_HIST, history, lines->history);
     (void)el_set(lines->edit, EL_GETCFN, read_character);
     take_pastes(lines->edit);
+    chat_keys_bind_tab(lines->edit);
 }
 
 static void close_editor(chat_lines *lines) {
