@@ -356,7 +356,8 @@ const glm_command glm_cmd_perplexity = {
         .details =
                 "Reads files and directories as prefill does (- is standard input), puts "
                 "[gMASK]<sop> in front unless it is there already, and asks of each token of the text how probable it was, "
-                "given everything before it: no window, nothing is forgotten. Prints, for the "
+                "given everything before it: no window, nothing is forgotten. Several files are one text, with a "
+                "line in front of each that names it and is scored, too; run it for each to measure them apart. Prints, for the "
                 "first 1024 tokens, the next 1024, the next 2048 and so on, and for all: nats a "
                 "token (the natural logarithm of 1/probability, their mean), perplexity (its "
                 "exponential), bits a byte of text, and how often the token was the likeliest "
