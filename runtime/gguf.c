@@ -1,6 +1,7 @@
 #include "gguf.h"
 
 #include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -27,8 +28,7 @@ static bool find_alone(DIR *entries, char found[NAME_BYTES]) {
     for (const struct dirent *one; (one = readdir(entries));) {
         if (ends_with(one->d_name, ".safetensors")) return false;
         if (!glm_is_gguf(one->d_name) || (found[0] && strcmp(found, one->d_name) < 0)) continue;
-        (void)strncpy(found, one->d_name, NAME_BYTES - 1);
-        found[NAME_BYTES - 1] = '\0';
+        (void)snprintf(found, NAME_BYTES, "%.*s", NAME_BYTES - 1, one->d_name);
     }
     return found[0] != '\0';
 }
