@@ -120,11 +120,11 @@ const cli_flag cli_flags[] = {
                 "the same to the bit (default 15; 0: one token after another)"},
 
         /* The needle evaluation */
-        {"protocol", NULL, CLI_TEXT, AT(protocol), "NAME", NULL, NO_LIMITS,
+        {"protocol", NULL, CLI_INPUT, AT(protocol), "NAME", NULL, NO_LIMITS,
                 "lwm, gkamradt, or a task of RULER such as ruler:vt"},
-        {"lengths", NULL, CLI_TEXT, AT(lengths), "LIST", NULL, NO_LIMITS,
+        {"lengths", NULL, CLI_INPUT, AT(lengths), "LIST", NULL, NO_LIMITS,
                 "context lengths in tokens, as 4k,64k"},
-        {"depths", NULL, CLI_TEXT, AT(depths), "LIST", NULL, NO_LIMITS,
+        {"depths", NULL, CLI_INPUT, AT(depths), "LIST", NULL, NO_LIMITS,
                 "where the needle is, in percent of the length, as 0,12.5,100"},
         {"rounds", NULL, CLI_COUNT, AT(rounds), "N", NULL, 1.0, 1e6, "samples per cell"},
         {"haystack", NULL, CLI_PATHS, ALL_AT(haystacks, n_haystacks), "FILE|DIR...", NULL,
@@ -170,7 +170,7 @@ const cli_flag cli_flags[] = {
 
         /* Output */
         {"out", NULL, CLI_TEXT, AT(out), "PATH", NULL, NO_LIMITS, "where the result goes"},
-        {"positions", NULL, CLI_TEXT, AT(positions), "WHICH", NULL, NO_LIMITS,
+        {"positions", NULL, CLI_INPUT, AT(positions), "WHICH", NULL, NO_LIMITS,
                 "all, last, or positions counted from 0, as 0,17,4095"},
         {"json", NULL, CLI_SWITCH, AT(json), NULL, NULL, NO_LIMITS, "print JSON instead of text"},
         {"quiet", NULL, CLI_SWITCH, AT(quiet), NULL, NULL, NO_LIMITS,

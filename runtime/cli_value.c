@@ -76,6 +76,14 @@ static rt_status check_path(const cli_flag *flag, const char *source, const char
     return RT_OK;
 }
 
+/* Of a list all items are meant, and one flag takes them. */
+static rt_status given_twice(
+        const cli_flag *flag, const char *source, const char *first, const char *second) {
+    if (strcmp(flag->metavar, "LIST") != 0) return rt_fail(RT_EUSAGE, "%s is given twice", source);
+    return rt_fail(RT_EUSAGE, "%s is given twice; a list has both: %s %s,%s", source, source, first,
+            second);
+}
+
 static rt_status append_text(glm_cli *cli, const cli_flag *flag, const char *text) {
     int *n = field(cli, flag->count_offset);
     const char ***texts = field(cli, flag->offset);
@@ -99,7 +107,7 @@ rt_status cli_set_value(glm_cli *cli, const cli_flag *flag, const char *source, 
         *(const char **)value = text;
         return RT_OK;
     case CLI_INPUT:
-        if (*(const char **)value) return rt_fail(RT_EUSAGE, "%s is given twice", source);
+        if (*(const char **)value) return given_twice(flag, source, *(const char **)value, text);
         *(const char **)value = text;
         return RT_OK;
     case CLI_TEXT:

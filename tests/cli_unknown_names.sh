@@ -55,6 +55,14 @@ expect 2 ask -m nowhere text -q one --question two
 says err '--question is given twice'
 expect 2 complete -m nowhere -p one -p two --seed 1 --seed 2
 says err '-p is given twice'
+expect 2 needle --lengths 1k --lengths 2k,4k
+says err '--lengths is given twice; a list has both: --lengths 1k,2k,4k'
+expect 2 needle --depths 0 --depths=50
+says err '--depths is given twice; a list has both: --depths 0,50'
+expect 2 needle --protocol lwm --protocol ruler:vt
+says err '--protocol is given twice'
+expect 2 logits -m nowhere --tokens-file ids --out o.npy --positions 1 --positions last
+says err '--positions is given twice'
 
 # The name of a flag that other commands take.
 expect 2 complete --positions last
