@@ -9,22 +9,13 @@
 
 /* As amx_multiply_quarter does, but that keys and values go past the first-level cache, where what is read several times, queries
  * and weights, has hardly room. */
-#if defined(__AMX_BF16__)
-#define LOAD_ONCE(tile, from)                           \
-    do {                                                \
-        AMX_MEMORY();                                   \
-        _tile_stream_loadd(tile, from, AMX_LINE_BYTES); \
-    } while (0)
-#else
-#define LOAD_ONCE(tile, from) amx_load(tile, from, AMX_LINE_BYTES)
-#endif
 SIMD_INLINE void multiply_quarter(const amx_step *s, const int quarter) {
     if (quarter > 0) {
         amx_multiply_quarter(s, quarter);
         return;
     }
-    LOAD_ONCE(4, s->b);
-    LOAD_ONCE(5, s->b + s->other_b_at);
+    amx_load_once(4, s->b, AMX_LINE_BYTES);
+    amx_load_once(5, s->b + s->other_b_at, AMX_LINE_BYTES);
     amx_load(6, s->a, s->a_stride);
     amx_multiply(0, 6, 4);
     amx_multiply(1, 6, 5);
@@ -32,8 +23,8 @@ SIMD_INLINE void multiply_quarter(const amx_step *s, const int quarter) {
 
 /* One panel of rows, to the other two sums. */
 SIMD_INLINE void multiply_other(const amx_step *s) {
-    LOAD_ONCE(4, s->b);
-    LOAD_ONCE(5, s->b + s->other_b_at);
+    amx_load_once(4, s->b, AMX_LINE_BYTES);
+    amx_load_once(5, s->b + s->other_b_at, AMX_LINE_BYTES);
     amx_load(6, s->a, s->a_stride);
     amx_multiply(2, 6, 4);
     amx_multiply(3, 6, 5);

@@ -104,6 +104,12 @@ SIMD_INLINE void amx_give_tiles(void) {
         AMX_MEMORY();                    \
         _tile_loadd(tile, from, stride); \
     } while (0)
+/* What is not read again soon: it leaves the first-level cache to the rest. */
+#define amx_load_once(tile, from, stride)       \
+    do {                                        \
+        AMX_MEMORY();                           \
+        _tile_stream_loadd(tile, from, stride); \
+    } while (0)
 #define amx_store(tile, to, stride)     \
     do {                                \
         _tile_stored(tile, to, stride); \
@@ -135,6 +141,8 @@ static inline void amx_load(int tile, const void *from, int64_t stride) {
     for (int i = 0; i < AMX_LINES; i++)
         memcpy(amx_tiles[tile].lines[i], (const char *)from + i * stride, AMX_LINE_BYTES);
 }
+
+#define amx_load_once amx_load
 
 static inline void amx_store(int tile, void *to, int64_t stride) {
     for (int i = 0; i < AMX_LINES; i++)
