@@ -126,10 +126,11 @@ static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_p
     plan->weights_bytes = rt_mem_cost(glm_weights_bytes(checkpoint, part, plan->linear_by));
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
     plan->scratch_bytes = rt_mem_cost(arena_bytes(part, plan)) - plan->hidden_bytes +
-                          glm_ops_cpu_bytes(&shape, plan->threads) + onednn_bytes(part, plan);
+                          glm_ops_cpu_bytes(&shape, rt_machine_isa(), plan->threads) +
+                          onednn_bytes(part, plan);
     plan->pinned_bytes = 0;
     plan->load_bytes = rt_mem_cost(glm_weights_load_bytes(part, plan->threads)) +
-                       glm_ops_cpu_bytes(&shape, plan->threads);
+                       glm_ops_cpu_bytes(&shape, rt_machine_isa(), plan->threads);
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */

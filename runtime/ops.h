@@ -61,7 +61,7 @@ struct glm_ops {
     rt_pool *pool;
     rt_isa isa;
     attn_cpu *attention;
-    void *scratch; /* widened panels, one block per thread */
+    void *scratch; /* widened panels, one block per thread, or halves of rows (ops_simd.h) */
     int64_t scratch_bytes;
     struct glm_linear_onednn *onednn; /* linear_onednn.h; NULL: all matrices are our kernels' */
 
@@ -106,6 +106,6 @@ void glm_ops_free(glm_ops *ops);
 RT_MUST_CHECK rt_status glm_ops_add_onednn(glm_ops *ops, const int64_t *widths, int n_widths);
 
 /* Memory glm_ops_cpu_create takes, for the plan. */
-int64_t glm_ops_cpu_bytes(const attn_shape *shape, int n_threads);
+int64_t glm_ops_cpu_bytes(const attn_shape *shape, rt_isa isa, int n_threads);
 
 #endif

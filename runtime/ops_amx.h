@@ -14,6 +14,10 @@ SIMD_INLINE void glm_copy_last(uint16_t *to, const uint16_t *weights, int64_t n_
     memcpy(to, weights, (size_t)(n_k * SIMD_PANEL) * sizeof *to);
 }
 
+void SIMD_NAME(glm_tiles_split)(glm_rows x, int64_t n, int64_t k, int64_t n_k, uint16_t *halves);
+void SIMD_NAME(glm_tiles_multiply)(
+        const glm_block *block, const uint16_t *halves, int64_t k, int64_t n_k);
+
 /* A block of so many rows, with the bits that tiles give. */
 void SIMD_NAME(glm_linear_rows)(const glm_block *block);
 

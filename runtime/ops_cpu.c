@@ -81,14 +81,20 @@ static void pack_panel_pairs(uint16_t *panel, int64_t n_in, int64_t n_rows, cons
             memcpy(panel + (k / 2 * GLM_PANEL + lane) * 2, rows + lane * n_in + k, 4);
 }
 
+/* What multiplies by tiles of AMX. */
+static const struct {
+    void (*linear_block)(const glm_block *block);
+    void (*split)(glm_rows x, int64_t n, int64_t k, int64_t n_k, uint16_t *halves);
+    void (*multiply)(const glm_block *block, const uint16_t *halves, int64_t k, int64_t n_k);
+}
 #if defined(GLM_WITH_AMX)
-static void (*const linear_block_by_tiles)(const glm_block *) = glm_linear_block_amx;
+tiles = {glm_linear_block_amx, glm_tiles_split_amx, glm_tiles_multiply_amx};
 #else
-static void (*const linear_block_by_tiles)(const glm_block *) = NULL;
+tiles = {NULL, NULL, NULL};
 #endif
 
 bool glm_ops_has_tiles(rt_isa isa) {
-    return isa == RT_ISA_AMX && linear_block_by_tiles;
+    return isa == RT_ISA_AMX && tiles.multiply;
 }
 
 /* Whether tiles of AMX multiply it, if there are any. */
@@ -230,13 +236,88 @@ static void linear_item(void *context, int64_t item, int thread) {
  * is narrow. */
 static int64_t cut_linear(linear_job *job) {
     job->n_panels = rt_div_up(job->n_outs, GLM_PANEL);
-    job->block_panels =
-            job->linear_block == linear_block_by_tiles ? GLM_TILES_PANELS : GLM_BLOCK_PANELS;
+    job->block_panels = GLM_BLOCK_PANELS;
     job->n_blocks = rt_div_up(job->n_panels, job->block_panels);
     const int64_t wanted = 4 * (int64_t)rt_pool_threads(job->ops->pool);
     const int64_t parts = rt_div_up(wanted, job->n_blocks);
     job->block_rows = rt_round_up(rt_div_up(job->n, parts), GLM_BLOCK_ROWS);
     return job->n_blocks * rt_div_up(job->n, job->block_rows);
+}
+
+/* ---- many rows by tiles ----
+ *
+ * Some rows at a time, and some of their inputs: all threads make halves of them, then each multiplies them by some panels. */
+
+typedef struct tiles_job {
+    linear_job of; /* of these rows */
+    uint16_t *halves;
+    int64_t k;
+    int64_t n_k;
+} tiles_job;
+
+enum { SPLIT_ROWS = 16 };
+
+static uint16_t *halves_at(const tiles_job *job, int64_t row) {
+    return job->halves + row * rt_round_up(job->n_k, 32) * 2;
+}
+
+static void split_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const tiles_job *job = context;
+    const int64_t row = item * SPLIT_ROWS;
+    const glm_rows x = {job->of.x.data + row * job->of.x.stride, job->of.x.stride};
+    tiles.split(x, rt_min64(SPLIT_ROWS, job->of.n - row), job->k, job->n_k, halves_at(job, row));
+}
+
+static void tiles_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const tiles_job *job = context;
+    const linear_job *of = &job->of;
+    const int64_t panel = item % of->n_blocks * of->block_panels;
+    const int64_t row = item / of->n_blocks * of->block_rows;
+    const int64_t n_panels = rt_min64(of->block_panels, of->n_panels - panel);
+    if (n_panels <= 0) return;
+    const glm_block block = block_at(of, panel, n_panels, row);
+    tiles.multiply(&block, halves_at(job, row), job->k, job->n_k);
+}
+
+/* `n` in parts of at most `most`, as long as one another but for the last one, and for being multiples of `of`. */
+static int64_t part_of(int64_t n, int64_t most, int64_t of) {
+    return rt_round_up(rt_div_up(n, rt_div_up(n, most)), of);
+}
+
+static int64_t cut_tiles(linear_job *job) {
+    const int64_t n_threads = rt_pool_threads(job->ops->pool);
+    job->block_rows = part_of(job->n, GLM_TILES_ROWS, 32);
+    job->n_panels = rt_div_up(job->n_outs, GLM_PANEL);
+    const int64_t n_row_blocks = rt_div_up(job->n, job->block_rows);
+    const int64_t wanted = n_threads > 1 ? rt_div_up(4 * n_threads, n_row_blocks) : 1;
+    const int64_t most = rt_min64(GLM_TILES_PANELS, rt_div_up(job->n_panels, wanted));
+    job->block_panels = part_of(job->n_panels, most, 2);
+    job->n_blocks = rt_div_up(job->n_panels, job->block_panels);
+    return job->n_blocks * n_row_blocks;
+}
+
+static void linear_by_tiles(const linear_job *of) {
+    const int64_t room = of->ops->scratch_bytes / (int64_t)sizeof(float);
+    const int64_t rows = part_of(of->n, room / GLM_TILES_INPUTS / 32 * 32, 32);
+    const int64_t n_in = of->weight->n_in;
+    tiles_job job = {.of = *of, .halves = of->ops->scratch};
+    for (int64_t row = 0; row < of->n; row += rows) {
+        job.of.x.data = of->x.data + row * of->x.stride;
+        job.of.y.data = of->y.data + row * of->y.stride;
+        job.of.n = rt_min64(rows, of->n - row);
+        const int64_t n_items = cut_tiles(&job.of);
+        const int64_t most = rt_min64(room / rt_round_up(job.of.n, 32),
+                GLM_TILES_ROWS * GLM_TILES_INPUTS / job.of.block_rows);
+        const int64_t inputs = part_of(n_in, most / 32 * 32, 32);
+        for (job.k = 0; job.k < n_in; job.k += inputs) {
+            job.n_k = rt_min64(inputs, n_in - job.k);
+            glm_ops_run(of->ops, rt_div_up(job.of.n, SPLIT_ROWS), 8 * job.of.n * job.n_k,
+                    split_item, &job);
+            glm_ops_run(of->ops, n_items, 2 * job.of.n * of->n_outs * job.n_k, tiles_item, &job);
+        }
+    }
 }
 
 static void linear(const glm_ops *ops, const glm_linear *weight, const float *bias,
@@ -246,6 +327,7 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
         glm_linear_onednn_multiply(ops, weight, bias, first_out, n_outs, x, n, y);
         return;
     }
+    const bool is_by_tiles = glm_ops_has_tiles(ops->isa) && is_for_tiles(weight);
     linear_job job = {.ops = ops,
             .weight = weight,
             .bias = bias,
@@ -254,9 +336,11 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
             .x = x,
             .n = n,
             .y = y,
-            .linear_block = glm_ops_has_tiles(ops->isa) && is_for_tiles(weight)
-                                    ? linear_block_by_tiles
-                                    : glm_ops_kernels(ops)->linear_block};
+            .linear_block = is_by_tiles ? tiles.linear_block : glm_ops_kernels(ops)->linear_block};
+    if (is_by_tiles && n > GLM_TILES_FEW) {
+        linear_by_tiles(&job);
+        return;
+    }
     const bool is_few = n <= glm_ops_kernels(ops)->few_rows;
     const int64_t n_items = is_few ? cut_ranges(&job) : cut_linear(&job);
     glm_ops_run(
@@ -398,12 +482,15 @@ static void add(const glm_ops *ops, void *hidden, rt_dtype hidden_dtype, glm_row
 
 /* ---- setting up ------------------------------------------------------------------------------ */
 
-static int64_t scratch_bytes(int n_threads) {
-    return (int64_t)n_threads * GLM_WIDE_FLOATS * (int64_t)sizeof(float);
+/* A block of weights each, widened, or what all of them multiply by tiles. */
+static int64_t scratch_bytes(rt_isa isa, int n_threads) {
+    const int64_t wide = (int64_t)n_threads * GLM_WIDE_FLOATS;
+    const int64_t halves = glm_ops_has_tiles(isa) ? GLM_TILES_FLOATS : 0;
+    return rt_max64(wide, halves) * (int64_t)sizeof(float);
 }
 
-int64_t glm_ops_cpu_bytes(const attn_shape *shape, int n_threads) {
-    return rt_mem_cost(scratch_bytes(n_threads)) +
+int64_t glm_ops_cpu_bytes(const attn_shape *shape, rt_isa isa, int n_threads) {
+    return rt_mem_cost(scratch_bytes(isa, n_threads)) +
            rt_mem_cost(attn_cpu_scratch_bytes(shape, n_threads));
 }
 
@@ -417,7 +504,7 @@ rt_status glm_ops_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool,
             .swiglu = swiglu,
             .add = add,
             .norm_rows = norm_rows};
-    out->scratch_bytes = scratch_bytes(rt_pool_threads(pool));
+    out->scratch_bytes = scratch_bytes(isa, rt_pool_threads(pool));
     RT_TRY(attn_cpu_create(shape, isa, pool, &out->attention));
     const rt_status status =
             rt_mem_alloc(out->scratch_bytes, "widened weight blocks", &out->scratch);

@@ -8,10 +8,21 @@
  * where vectors have 512 bits (such cores have 1 MiB and more), 256 + 96 KiB elsewhere. Panels of the
  * first, 32 KiB for a tile, stay near while the rows pass. */
 enum {
-    GLM_BLOCK_PANELS = 16, /* 256 outputs at a time, many rows */
-    GLM_TILES_PANELS = 64, /* by tiles of AMX: each time rows become halves anew, a tenth of it */
+    GLM_BLOCK_PANELS = 16,      /* 256 outputs at a time, many rows */
     GLM_BLOCK_INPUTS_MAX = 384, /* inputs at a time */
     GLM_BLOCK_ROWS = 96         /* a multiple of every tile height */
+};
+
+/* By tiles of AMX: more rows than FEW share halves (base/amx_product.h) that all threads make. An item's, ROWS x INPUTS of 4
+ * bytes, are a megabyte, which stays in a second-level cache of 2. All that there are at once are those of four times the rows, or
+ * of as many as the threads' scratch has room for: 4 MiB are the least that is given in huge pages, and in others a megabyte
+ * does not stay (a fifth of the speed, or not, as it happens). */
+enum {
+    GLM_TILES_FEW = 32,
+    GLM_TILES_ROWS = 256,
+    GLM_TILES_INPUTS = 1024,
+    GLM_TILES_PANELS = 64,
+    GLM_TILES_FLOATS = 4 * GLM_TILES_ROWS * GLM_TILES_INPUTS
 };
 
 /* Scratch of one thread, floats. */
@@ -57,6 +68,10 @@ extern const glm_kernels glm_kernels_avx2;
 extern const glm_kernels glm_kernels_avx512;
 /* By tiles of AMX, or by vectors with the same bits, of bf16 weights, n_in even; needs `wide`, for few rows, too. */
 void glm_linear_block_amx(const glm_block *block);
+/* Inputs [k, k + n_k) of n rows, k a multiple of 32, as halves: [n / 16][n_k / 32][high, low][16][32], both rounded up. */
+void glm_tiles_split_amx(glm_rows x, int64_t n, int64_t k, int64_t n_k, uint16_t *halves);
+/* A block's rows by those inputs: y = products for k = 0, y += products for others. Its x and `wide` are not looked at. */
+void glm_tiles_multiply_amx(const glm_block *block, const uint16_t *halves, int64_t k, int64_t n_k);
 #endif
 
 #endif

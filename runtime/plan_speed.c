@@ -193,7 +193,7 @@ int64_t glm_measure_speed_bytes(const glm_speed_trial *of) {
     const attn_shape one = one_group(&of->attention);
     const int64_t linear = rt_mem_cost(linear_arena_bytes(n_outs_for(of->read_bytes)));
     return rt_max64(linear, rt_mem_cost(attention_arena_bytes(of))) + onednn_bytes(of) +
-           glm_ops_cpu_bytes(&one, of->n_threads);
+           glm_ops_cpu_bytes(&one, rt_machine_isa(), of->n_threads);
 }
 
 /* It has taken the model's widths, and may refuse this one. */

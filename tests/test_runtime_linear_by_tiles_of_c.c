@@ -1,7 +1,7 @@
 /* Linear layers by tiles of AMX, whose tiles are plain C here, on any machine and under sanitizers: a product of rows and
- * weights within the bound of help_linear.h; the bits of a row the same alone as among others, and whatever the thread's
- * scratch makes of a slice; nothing is written past the rows and outputs that there are, and what lies behind rows and
- * weights takes no part. Where the machine has tiles, they give the same bits.
+ * weights within the bound of help_linear.h; the bits of a row the same alone as among others, whatever the thread's
+ * scratch makes of a slice, and by halves made elsewhere, of a few inputs at a time; nothing is written past the rows and
+ * outputs that there are, and what lies behind rows and weights takes no part. Where the machine has tiles, they give the same bits.
  *
  * Method: random weights packed here by the layout that ops.h documents, NaN behind the last of them and behind each row, few and
  * many rows, odd numbers of panels, inputs that fill no step, one slice of inputs and several. */
@@ -13,6 +13,9 @@
 #include "runtime/ops_simd.h"
 
 void glm_linear_block_amx_emulated(const glm_block *block);
+void glm_tiles_split_amx_emulated(glm_rows x, int64_t n, int64_t k, int64_t n_k, uint16_t *halves);
+void glm_tiles_multiply_amx_emulated(
+        const glm_block *block, const uint16_t *halves, int64_t k, int64_t n_k);
 
 enum { PAST = 37, AMX_STEP = 32 };
 
@@ -86,6 +89,36 @@ static void check_row(const matrix *m, const float *x, const float *y) {
     }
 }
 
+static void multiply_in_parts(const glm_block *block, int64_t inputs) {
+    const int64_t halves = (block->n + 15) / 16 * 16 * ((inputs + 31) / 32 * 32) * 2;
+    uint16_t *to = aligned_alloc(64, (size_t)halves * sizeof *to);
+    CHECK(to);
+    for (int64_t k = 0; k < block->n_in; k += inputs) {
+        const int64_t n_k = rt_min64(inputs, block->n_in - k);
+        for (int64_t i = 0; i < halves; i++) to[i] = 0x7fc0;
+        glm_tiles_split_amx_emulated(block->x, block->n, k, n_k, to);
+        glm_tiles_multiply_amx_emulated(block, to, k, n_k);
+    }
+    free(to);
+}
+
+/* The bits that are in y, and go over what is no number; nothing elsewhere. */
+static void check_parts(glm_block block, glm_rows y) {
+    const int64_t n_out = block.n_panels * GLM_PANEL;
+    const glm_rows again = {room(block.n * y.stride + PAST, 4), y.stride};
+    block.y = again;
+    block.wide = NULL;
+    for (int64_t inputs = 32; inputs < 2 * block.n_in; inputs *= 4) {
+        for (int64_t i = 0; i < block.n * y.stride + PAST; i++) again.data[i] = NAN;
+        multiply_in_parts(&block, inputs);
+        for (int64_t i = 0; i < block.n * y.stride + PAST; i++)
+            if (i / y.stride >= block.n || i % y.stride >= n_out) CHECK(isnan(again.data[i]));
+        for (int64_t r = 0; r < block.n; r++)
+            CHECK(memcmp(again.data + r * y.stride, y.data + r * y.stride, (size_t)n_out * 4) == 0);
+    }
+    free(again.data);
+}
+
 static void check(int64_t n_rows, int64_t n_in, int64_t n_panels, float *wide) {
     matrix m = matrix_create(n_panels, n_in);
     const int64_t n_out = n_panels * GLM_PANEL, stride = n_out + 16;
@@ -99,6 +132,7 @@ static void check(int64_t n_rows, int64_t n_in, int64_t n_panels, float *wide) {
     glm_linear_block_amx_emulated(&block);
     for (int64_t i = 0; i < n_rows * stride + PAST; i++)
         if (i / stride >= n_rows || i % stride >= n_out) CHECK(y.data[i] == -77.0f);
+    if (n_rows > 2) check_parts(block, y);
     for (int64_t r = 0; r<n_rows; r += n_rows> 40 ? 31 : 5) {
         check_row(&m, x.data + r * x.stride, y.data + r * stride);
         block = block_of(&m, (glm_rows){x.data + r * x.stride, x.stride}, 1, alone, wide);
@@ -133,6 +167,7 @@ int main(void) {
     check(33, 160, 5, wide);
     check(193, 544, 3, wide); /* 192 rows in two slices, and one more */
     check(193, 526, 2, wide);
+    check(80, 930, 5, wide); /* three chunks, a part of a step in the last */
     free(wide);
     return 0;
 }
