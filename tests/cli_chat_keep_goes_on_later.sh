@@ -11,15 +11,16 @@ chat_flags=$kv
 
 # An answer that ends by itself; /reset goes back to what was kept; what is said behind it is not in it.
 oslo='The special magic number for Oslo is: '
+rome='The special magic number for Rome is: '
 talk 0 "${oslo}1112131.
 $oslo
 /keep oslo
-The special magic number for Rome is: 1415161.
+${rome}1415161.
 " -n 48
 talk 0 "$oslo
 /reset
 $oslo
-The special magic number for Rome is: 
+$rome
 " -n 48 --stop . --book oslo
 [ "$(grep -c '1112131' "$work/out")" -ge 2 ] || fail 'what was said is not known'
 ! grep -q 1415161 "$work/out" || fail 'what was said later is known'
