@@ -4,6 +4,7 @@
  *
  * Method: a whole segment, and behind it and behind nothing many short ones, that have their first BEGINNING tokens in common
  * and part from each other there. Texts that end inside one, with it, behind it, and that part from it in its middle. */
+#include "help_kv_memfs.h"
 #include "help_kv_vault.h"
 
 enum { N = KV_SEGMENT_TOKENS, TAILS = 150, BEGINNING = 40, STEP = 3, TEXT = N + 700 };
@@ -69,16 +70,18 @@ static void check_inside(kvh_vault *v) {
 }
 
 int main(void) {
-    kvh_vault v = kvh_vault_new(1);
-    kvh_vault_open(&v, NULL);
+    kvh_memfs *fs = kvh_memfs_new();
+    kvh_vault v = kvh_vault_in_memory();
+    kvh_vault_open(&v, kvh_memfs_io(fs));
     check_inside(&v);
     write_tails(&v, N);
     check_tails(&v, N);
     write_tails(&v, 0);
     kvh_vault_close(&v);
-    kvh_vault_open(&v, NULL); /* in the order of its directory */
+    kvh_vault_open(&v, kvh_memfs_io(fs)); /* in the order of its directory */
     check_tails(&v, N);
     check_tails(&v, 0);
-    kvh_vault_remove(&v);
+    kvh_vault_close(&v);
+    kvh_memfs_free(fs);
     return 0;
 }
