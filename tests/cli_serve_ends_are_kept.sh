@@ -32,7 +32,7 @@ check() {
     stop_server
 }
 check all 300
-check all 4500
+[ -n "${GLM_TEST_FAST:-}" ] || check all 4500
 check pages 300 --kv-cache-dtype int8 --max-num-seqs 8
 check all 4500 --host-kv-space 8M
-check all 300 -tp 2
+[ -n "${GLM_TEST_FAST:-}" ] || check all 300 -tp 2

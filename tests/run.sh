@@ -192,6 +192,14 @@ names_of() {
         tsan/test_attention_threads | tsan/test_attention_append | tsan/test_attention_shared_prefix | \
             tsan/test_attention_prefill_matches_reference) ;;
         tsan/test_attention_* | tsan/test_runtime_ops_match_definitions) continue ;;
+        # So it is with an engine's: random walks over its calls, suspended prefills, forks, books and drives that fail stay.
+        tsan/test_runtime_lossy_kv_is_independent | tsan/test_runtime_server_that_stops_says_what_is_kept | \
+            tsan/test_runtime_copies_stand_in | tsan/test_runtime_identity_remembers_files | \
+            tsan/test_runtime_drafts_change_no_bit | tsan/test_runtime_every_row_is_given_once | \
+            tsan/test_runtime_given_rows_go_on | tsan/test_kvstore_vault_bad_files | \
+            tsan/test_runtime_server_forks_all_where_the_disk_would_need_more) continue ;;
+        # The waiting that cli_ask_another_goes_on_where_one_died has, by other commands.
+        asan/cli_chat_and_books_wait | asan/cli_ask_waits_are_left_at_once) continue ;;
         asan/test_cuda_*_mutants | asan/test_cuda_*_tried) continue ;; # kernels with bugs that the emulation must notice, or not shipped
         esac
         printf '%s\n' "$name"
